@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything is set up by the targets themselves: `make demo` and `make test` need only python3.11 and pip.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+export BATCHSITE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/batchsite
+KEY := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-12)
+VENV ?= $(BATCHSITE_CACHE)/site-$(KEY)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(READY): constraints.txt pyproject.toml
+	@echo "Setting up the site's Python environment in $(VENV) (once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['dev']))" > $(VENV)/wanted.txt
+	$(BIN)/pip install --quiet -c constraints.txt -r $(VENV)/wanted.txt 2> >(grep -v "is ignored: it is neither" >&2)
+	touch $@
+
+.PHONY: setup
+setup: $(READY) ## make the Python environment
+
+# --- daily
+.PHONY: demo run
+demo: $(READY) ## the main job for real: vLLM, a batch through OpenAI's client, its answers
+	$(BIN)/python manage.py demo
+run: $(READY) ## start the whole site in this terminal
+	$(BIN)/python manage.py up
+
+.PHONY: test test-slow
+test: $(READY) ## the fast tests: SQLite, and PostgreSQL where its binaries are found
+	deploy/test.sh fast
+test-slow: $(READY) ## the rest: killed processes, browser, real vLLM
+	deploy/test.sh slow
+
+.PHONY: check format
+check: $(READY) ## lint, types, templates, deploy checks, missing migrations
+	deploy/check.sh
+format: $(READY) ## rewrite the code as `make check` wants it
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	$(BIN)/djade $$(git ls-files 'templates/*.html')
+
+.PHONY: bench bench-vllm
+bench: $(READY) ## upload, validation and pipeline speed against an instant engine
+	$(BIN)/python deploy/bench_pipeline.py
+bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
+	$(BIN)/python deploy/bench_vllm.py
+
+# --- upkeep
+.PHONY: engine lock
+engine: $(READY) ## install vLLM and the bundled model (make demo does it too)
+	$(BIN)/python manage.py installengine
+lock: $(READY) ## write constraints.txt anew from the newest versions that fit
+	deploy/lock.sh

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one settings module. Every knob is read from the environment; docs/settings.md lists them all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+# FileAwareEnv also reads NAME_FILE, so that secrets can come from mounted files.
+env = environ.FileAwareEnv()
+
+
+def data_folder() -> Path:
+    """The folder that holds everything Batchsite writes; made on first use, mode 700."""
+    folder = Path(env.str("BATCHSITE_DATA", default=str(BASE_DIR / "var"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def generated_secret_key(folder: Path) -> str:
+    """The key kept in the data folder: made once, readable by its owner only."""
+    path = folder / "secret_key"
+    draft = folder / f"secret_key.{os.getpid()}"
+    if not path.exists():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_urlsafe(64))
+        try:
+            # link() refuses to replace: of two first starts one key wins.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+# --- where and how it runs
+PRODUCTION: bool = env.bool("BATCHSITE_PRODUCTION", default=False)
+DEBUG: bool = env.bool("DEBUG", default=False)
+DATA_DIR = data_folder()
+SPOOL_DIR = DATA_DIR / "spool"
+RUN_DIR = DATA_DIR / "run"
+SECRET_KEY: str = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    if PRODUCTION:
+        raise ImproperlyConfigured(
+            "SECRET_KEY (or SECRET_KEY_FILE) must be set when BATCHSITE_PRODUCTION is on."
+        )
+    SECRET_KEY = generated_secret_key(DATA_DIR)
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"]
+)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# --- the product's own knobs
+BATCHSITE_PORT: int = env.int("BATCHSITE_PORT", default=8000)
+BATCHSITE_WEB_THREADS: int = env.int("BATCHSITE_WEB_THREADS", default=8)
+BATCHSITE_MAX_FILE_BYTES: int = env.int("BATCHSITE_MAX_FILE_BYTES", default=200_000_000)
+BATCHSITE_MAX_LINE_BYTES: int = env.int("BATCHSITE_MAX_LINE_BYTES", default=16_000_000)
+BATCHSITE_MAX_REQUESTS: int = env.int("BATCHSITE_MAX_REQUESTS", default=50_000)
+BATCHSITE_REQUEST_TIMEOUT: int = env.int("BATCHSITE_REQUEST_TIMEOUT", default=600)
+BATCHSITE_ENGINE_START_TIMEOUT: int = env.int(
+    "BATCHSITE_ENGINE_START_TIMEOUT", default=1800
+)
+BATCHSITE_MODEL_WAIT: int = env.int("BATCHSITE_MODEL_WAIT", default=300)
+BATCHSITE_DRAIN_SECONDS: int = env.int("BATCHSITE_DRAIN_SECONDS", default=30)
+BATCHSITE_CONTROL_WORKERS: int = env.int("BATCHSITE_CONTROL_WORKERS", default=2)
+BATCHSITE_CACHE: str = env.str(
+    "BATCHSITE_CACHE",
+    default=str(
+        Path(env.str("XDG_CACHE_HOME", default=str(Path.home() / ".cache")))
+        / "batchsite"
+    ),
+)
+BATCHSITE_ENGINE_PYTHON: str = env.str("BATCHSITE_ENGINE_PYTHON", default="")
+BATCHSITE_ENGINE_MODULE: str = env.str(
+    "BATCHSITE_ENGINE_MODULE", default="vllm.entrypoints.openai.api_server"
+)
+BATCHSITE_TORCH_INDEX: str = env.str("BATCHSITE_TORCH_INDEX", default="")
+
+# --- applications
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "template_partials",
+    "rest_framework",
+    "knox",
+    "django_q",
+    "django_structlog",
+    "csp",
+    "batchsite",
+    "batchsite.accounts",
+    "batchsite.web",
+    "jobs",
+    "curation",
+    "benchmarks",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "jobs.api.errors.OpenAIErrorMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "batchsite.urls"
+WSGI_APPLICATION = "batchsite.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "batchsite.web.context.site",
+            ],
+        },
+    }
+]
+
+# --- database: SQLite in the data folder, or DATABASE_URL
+SQLITE_OPTIONS = {
+    # IMMEDIATE takes the write lock up front: a read that later writes waits its
+    # turn instead of failing with "database is locked".
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;"
+        " PRAGMA cache_size=-20000;"
+    ),
+}
+DATABASES = {
+    "default": env.db_url(
+        "DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+    )
+}
+DATABASES["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"].setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- people and keys
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "batch-list"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+KNOX_TOKEN_MODEL = "accounts.ApiKey"  # noqa: S105 - a model's name, not a secret
+REST_KNOX = {
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_PREFIX": "sk-bs-",
+    "TOKEN_TTL": None,
+    "TOKEN_MODEL": KNOX_TOKEN_MODEL,
+}
+
+# --- API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "jobs.api.errors.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 20_000_000
+
+# --- background work: django-q2 wakes processes; the work itself is in our tables
+Q_CLUSTER = {
+    "name": "batchsite",
+    "orm": "default",
+    "workers": BATCHSITE_CONTROL_WORKERS,
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.5,
+    "recycle": 0,
+    "guard_cycle": 1,
+    "timeout": 900,
+    "retry": 1200,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": 200,
+    "save_limit_per": "func",
+    "catch_up": False,
+    "log_level": "WARNING",
+}
+
+# --- files
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": str(DATA_DIR / "files")},
+    },
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# --- security
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SECURE_HSTS_SECONDS = env.int(
+    "SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0
+)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+if env.bool("BATCHSITE_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- language, time, logs
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="auto")
+LOGGING_CONFIG = "batchsite.logs.configure"
+LOGGING: dict[str, object] = {}

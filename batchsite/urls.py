@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from batchsite.web.urls import account_urls
+from jobs.api.urls import api_urls
+from jobs.web.urls import job_urls
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("v1/", include(api_urls)),
+    path("", include(account_urls)),
+    path("", include(job_urls)),
+]

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public ids, shaped like OpenAI's: a prefix and random hex."""
+
+from __future__ import annotations
+
+import secrets
+
+
+def new_file_id() -> str:
+    return f"file-{secrets.token_hex(12)}"
+
+
+def new_batch_id() -> str:
+    return f"batch_{secrets.token_hex(16)}"
+
+
+def batch_request_id(request_pk: int) -> str:
+    """The id of a request's line in the output files; the same each time they are written."""
+    return f"batch_req_{request_pk:024x}"

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The batch service's tables; rows and querysets only, the operations live beside."""
+
+from __future__ import annotations
+
+from .batches import Batch, BatchRequest, Chunk
+from .engines import (
+    Engine,
+    EngineModel,
+    Measurement,
+    ServedModel,
+    ThroughputSample,
+    WorkerProcess,
+)
+from .events import BatchEvent, WebhookDelivery
+from .files import BatchFile
+from .results import Result, Suspect
+
+__all__ = [
+    "Batch",
+    "BatchEvent",
+    "BatchFile",
+    "BatchRequest",
+    "Chunk",
+    "Engine",
+    "EngineModel",
+    "Measurement",
+    "Result",
+    "ServedModel",
+    "Suspect",
+    "ThroughputSample",
+    "WebhookDelivery",
+    "WorkerProcess",
+]

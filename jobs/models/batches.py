@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from batchsite.accounts.models import Team, User
+from jobs.ids import new_batch_id
+
+from .files import BatchFile
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def visible_to_team(self, team: Team) -> BatchQuerySet:
+        """What a key of the team may see."""
+        return self.filter(team=team)
+
+    def visible_to(self, user: User) -> BatchQuerySet:
+        """Batches of the user's teams; all for staff."""
+        return self.filter(team__in=Team.objects.visible_to(user))
+
+    def for_list(self) -> BatchQuerySet:
+        """With everything that a list row or the API object shows."""
+        return self.select_related(
+            "team", "owner", "input_file", "output_file", "error_file"
+        )
+
+    def active(self) -> BatchQuerySet:
+        """Not in a final status."""
+        return self.filter(status__in=Batch.ACTIVE)
+
+    def past_deadline(self) -> BatchQuerySet:
+        """Whose window has ended before the work did."""
+        return self.filter(
+            status__in=[Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS],
+            expires_at__lte=Now(),
+        )
+
+    def wanting_a_stage(self) -> BatchQuerySet:
+        """Batches for which a control worker has something to do, stage lease free.
+
+        That is: intake not finished; closing due because all chunks are done, the
+        batch was cancelled or its window ended; files not written.
+        """
+        open_chunk = Chunk.objects.filter(batch=OuterRef("pk")).exclude(
+            state=Chunk.State.DONE
+        )
+        return self.filter(
+            Q(stage_lease_expires_at__isnull=True)
+            | Q(stage_lease_expires_at__lt=Now()),
+        ).filter(
+            Q(
+                status__in=[
+                    Batch.Status.VALIDATING,
+                    Batch.Status.FINALIZING,
+                    Batch.Status.CANCELLING,
+                ]
+            )
+            | Q(status=Batch.Status.IN_PROGRESS) & ~Exists(open_chunk)
+            | Q(status=Batch.Status.IN_PROGRESS, expires_at__lte=Now())
+        )
+
+
+class Batch(models.Model):
+    """OpenAI's batch object and what Batchsite adds to it.
+
+    `status` is written by jobs/lifecycle.py alone. The counters and `result_seq` move
+    only in the transaction that inserts the results they count. Delivery: an engine
+    may see a request more than once, its result is stored exactly once.
+    """
+
+    class Status(models.TextChoices):
+        VALIDATING = "validating"
+        FAILED = "failed"
+        IN_PROGRESS = "in_progress"
+        FINALIZING = "finalizing"
+        COMPLETED = "completed"
+        EXPIRED = "expired"
+        CANCELLING = "cancelling"
+        CANCELLED = "cancelled"
+
+    ACTIVE = (
+        Status.VALIDATING,
+        Status.IN_PROGRESS,
+        Status.FINALIZING,
+        Status.CANCELLING,
+    )
+    TERMINAL = (Status.FAILED, Status.COMPLETED, Status.EXPIRED, Status.CANCELLED)
+
+    class ClosingReason(models.TextChoices):
+        NONE = ""
+        DONE = "done"
+        CANCELLED = "cancelled"
+        EXPIRED = "expired"
+
+    public_id = models.CharField(
+        max_length=40, unique=True, default=new_batch_id, editable=False
+    )
+    team = models.ForeignKey(Team, models.PROTECT, related_name="batches")
+    owner = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="batches"
+    )
+    name = models.CharField(max_length=200, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    priority = models.SmallIntegerField(
+        default=0, help_text="Higher runs first within the team's share."
+    )
+    paused = models.BooleanField(default=False)
+    dedupe = models.BooleanField(
+        default=True, help_text="Exact copies of deterministic requests run once."
+    )
+    parent = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="children"
+    )
+    webhook_url = models.URLField(max_length=500, blank=True)
+
+    endpoint = models.CharField(max_length=64)
+    completion_window = models.CharField(max_length=10, default="24h")
+    metadata = models.JSONField(null=True, blank=True)
+    output_expires_after = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds after the output file's creation."
+    )
+    input_file_ref = models.CharField(
+        max_length=100, help_text="The file id as the client gave it."
+    )
+    input_file = models.ForeignKey(
+        BatchFile, models.PROTECT, null=True, blank=True, related_name="batches"
+    )
+    output_file = models.OneToOneField(
+        BatchFile, models.PROTECT, null=True, blank=True, related_name="output_of"
+    )
+    error_file = models.OneToOneField(
+        BatchFile, models.PROTECT, null=True, blank=True, related_name="errors_of"
+    )
+    model = models.CharField(max_length=200, blank=True)
+
+    status = models.CharField(
+        max_length=12, choices=Status.choices, default=Status.VALIDATING
+    )
+    errors = models.JSONField(
+        null=True, blank=True, help_text="OpenAI's errors list of a failed batch."
+    )
+    error_report = models.CharField(
+        max_length=200, blank=True, help_text="Storage name of all bad lines, as JSONL."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    in_progress_at = models.DateTimeField(null=True, blank=True)
+    finalizing_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    expired_at = models.DateTimeField(null=True, blank=True)
+    cancelling_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    total = models.PositiveIntegerField(default=0)
+    completed = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    result_seq = models.PositiveIntegerField(
+        default=0, help_text="seq of the newest result; results are 1..result_seq."
+    )
+
+    closing_reason = models.CharField(
+        max_length=10, choices=ClosingReason.choices, blank=True
+    )
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="From here on no engine's result is taken."
+    )
+    stage_owner = models.CharField(max_length=200, blank=True)
+    stage_epoch = models.PositiveIntegerField(default=0)
+    stage_lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "batches"
+        ordering = ["-id"]
+        indexes = [
+            # read by the batch lists, newest first
+            models.Index(fields=["team", "-id"], name="batch_of_team"),
+            # read by the scheduler, the reaper and the home page
+            models.Index(
+                fields=["status", "id"],
+                name="batch_active",
+                condition=Q(
+                    status__in=["validating", "in_progress", "finalizing", "cancelling"]
+                ),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[
+                        "validating",
+                        "failed",
+                        "in_progress",
+                        "finalizing",
+                        "completed",
+                        "expired",
+                        "cancelling",
+                        "cancelled",
+                    ]
+                ),
+                name="batch_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(total__gte=F("completed") + F("failed")),
+                name="batch_counts_within_total",
+            ),
+            models.CheckConstraint(
+                condition=Q(result_seq=F("completed") + F("failed")),
+                name="batch_seq_counts_results",
+            ),
+            models.CheckConstraint(
+                condition=Q(closing_reason__in=["", "done", "cancelled", "expired"]),
+                name="batch_closing_reason_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | ~Q(closing_reason=""),
+                name="batch_closed_for_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["completed", "expired", "cancelled"])
+                | Q(closed_at__isnull=False),
+                name="batch_ended_is_closed",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["completed", "expired", "cancelled"])
+                | Q(total=F("completed") + F("failed")),
+                name="batch_ended_is_counted",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="failed") | Q(total=0, errors__isnull=False),
+                name="batch_failed_ran_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(stage_owner="", stage_lease_expires_at__isnull=True)
+                | (~Q(stage_owner="") & Q(stage_lease_expires_at__isnull=False)),
+                name="batch_stage_owned_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at")),
+                name="batch_expires_after_creation",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.public_id
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in self.TERMINAL
+
+    @property
+    def remaining(self) -> int:
+        """Requests without a result."""
+        return self.total - self.completed - self.failed
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the final status was reached."""
+        return self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
+
+
+class BatchRequestQuerySet(models.QuerySet["BatchRequest"]):
+    def unanswered(self, batch_id: int) -> BatchRequestQuerySet:
+        """Rows of the batch without a result."""
+        return self.filter(batch_id=batch_id, result__isnull=True)
+
+
+class BatchRequest(models.Model):
+    """One line of the input file; immutable after intake.
+
+    `body` is the JSON text exactly as received. `run_order` is its place in the order
+    of running; exact copies of deterministic requests have `duplicate_of` instead.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="requests")
+    index = models.PositiveIntegerField(help_text="0-based place among the requests.")
+    line = models.PositiveIntegerField(help_text="1-based line in the input file.")
+    custom_id = models.CharField(max_length=512)
+    url = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    body = models.TextField()
+    run_order = models.PositiveIntegerField(null=True)
+    duplicate_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, related_name="copies"
+    )
+
+    objects = BatchRequestQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "index"], name="request_index_once"),
+            models.UniqueConstraint(
+                fields=["batch", "custom_id"], name="request_custom_id_once"
+            ),
+            # also read by the feeder: the rows of a chunk
+            models.UniqueConstraint(
+                fields=["batch", "run_order"], name="request_run_order_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(run_order__isnull=True) ^ Q(duplicate_of__isnull=True),
+                name="request_runs_or_copies",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.custom_id} (line {self.line})"
+
+
+class ChunkQuerySet(models.QuerySet["Chunk"]):
+    def open(self) -> ChunkQuerySet:
+        """Not done yet."""
+        return self.exclude(state=Chunk.State.DONE)
+
+    def claimable(self) -> ChunkQuerySet:
+        """Free chunks, and leased ones whose lease has run out, of batches that run."""
+        return self.filter(
+            Q(state=Chunk.State.PENDING)
+            | Q(state=Chunk.State.LEASED, lease_expires_at__lt=Now()),
+            batch__status=Batch.Status.IN_PROGRESS,
+            batch__paused=False,
+            batch__closed_at__isnull=True,
+            batch__expires_at__gt=Now(),
+        )
+
+
+class Chunk(models.Model):
+    """A run of `run_order` of one model: what a feeder leases at a time.
+
+    Each claim raises `lease_epoch`; a writer whose epoch is not the row's has lost
+    the chunk and stores nothing.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        LEASED = "leased"
+        DONE = "done"
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="chunks")
+    model = models.CharField(max_length=200)
+    start = models.PositiveIntegerField(help_text="First run_order.")
+    end = models.PositiveIntegerField(help_text="One past the last run_order.")
+    state = models.CharField(
+        max_length=8, choices=State.choices, default=State.PENDING
+    )
+    lease_epoch = models.PositiveIntegerField(default=0)
+    leased_by = models.CharField(max_length=200, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    engine = models.ForeignKey("jobs.Engine", models.SET_NULL, null=True, blank=True)
+    generation = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = ChunkQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            # read by the feeders' claims and by the closing stage
+            models.Index(
+                fields=["batch", "start"],
+                name="chunk_open",
+                condition=~Q(state="done"),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "start"], name="chunk_start_once"),
+            models.CheckConstraint(condition=Q(end__gt=F("start")), name="chunk_not_empty"),
+            models.CheckConstraint(
+                condition=Q(state__in=["pending", "leased", "done"]),
+                name="chunk_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="leased", lease_expires_at__isnull=False)
+                & ~Q(leased_by="")
+                | Q(
+                    state__in=["pending", "done"],
+                    lease_expires_at__isnull=True,
+                    leased_by="",
+                ),
+                name="chunk_leased_whole",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}[{self.start}:{self.end}] {self.state}"

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import ExpressionWrapper, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+# A heartbeat is written every 4 s; after 15 s without one its writer counts as gone.
+HEARTBEAT_SECONDS = 4
+STALE_SECONDS = 15
+
+
+def database_time(offset_seconds: float = 0) -> ExpressionWrapper | Now:
+    """The database's clock plus an offset, as an expression.
+
+    Leases are written and compared by this one clock, so that hosts need not agree.
+    """
+    if not offset_seconds:
+        return Now()
+    return ExpressionWrapper(
+        Now() + timedelta(seconds=offset_seconds), output_field=models.DateTimeField()
+    )
+
+
+class ServedModelQuerySet(models.QuerySet["ServedModel"]):
+    def enabled(self) -> ServedModelQuerySet:
+        """Models that batches may name."""
+        return self.filter(state=ServedModel.State.ENABLED)
+
+    def loadable(self) -> ServedModelQuerySet:
+        """Models that a managed engine can load."""
+        return self.enabled().exclude(source="")
+
+
+class ServedModel(models.Model):
+    """A model by its public name, the one that requests carry.
+
+    `source` is a Hugging Face id or a local path; empty when only external engines
+    serve the model.
+    """
+
+    class State(models.TextChoices):
+        ENABLED = "enabled"
+        DISABLED = "disabled"
+        FAILED = "failed"
+
+    name = models.CharField(max_length=200, unique=True)
+    source = models.CharField(max_length=500, blank=True)
+    revision = models.CharField(max_length=100, blank=True)
+    engine_args = models.JSONField(
+        default=list, blank=True, help_text="Arguments for vLLM, as a list of strings."
+    )
+    state = models.CharField(
+        max_length=10, choices=State.choices, default=State.ENABLED
+    )
+    state_reason = models.TextField(blank=True)
+    load_failures = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ServedModelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["enabled", "disabled", "failed"]),
+                name="model_state_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EngineQuerySet(models.QuerySet["Engine"]):
+    def with_live_worker(self) -> EngineQuerySet:
+        """Engines whose worker gave a sign of life in the last 15 s."""
+        return self.filter(worker_heartbeat__gt=database_time(-STALE_SECONDS))
+
+
+class Engine(models.Model):
+    """An OpenAI-compatible HTTP server that runs requests.
+
+    One writer per column: the host (`runengine`) writes state, loaded_model,
+    generation and the gauges; the engine worker writes wanted_model (comparing the
+    generation) and in_flight; people write paused.
+    """
+
+    class Kind(models.TextChoices):
+        MANAGED = "managed"
+        EXTERNAL = "external"
+
+    class State(models.TextChoices):
+        STOPPED = "stopped"
+        LOADING = "loading"
+        READY = "ready"
+        DRAINING = "draining"
+        STOPPING = "stopping"
+        FAILED = "failed"
+
+    name = models.CharField(max_length=50, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    base_url = models.CharField(max_length=500, blank=True)
+    api_key_env = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Name of the environment variable that holds the engine's key.",
+    )
+    gpu_ids = models.CharField(
+        max_length=100, blank=True, help_text="CUDA_VISIBLE_DEVICES of a managed engine."
+    )
+    socket_path = models.CharField(max_length=200, blank=True)
+    state = models.CharField(
+        max_length=10, choices=State.choices, default=State.STOPPED
+    )
+    state_reason = models.TextField(
+        blank=True, help_text="What it is doing or what is wrong, in words."
+    )
+    state_since = models.DateTimeField(default=timezone.now)
+    generation = models.PositiveIntegerField(default=0)
+    loaded_model = models.ForeignKey(
+        ServedModel, models.SET_NULL, null=True, blank=True, related_name="loaded_on"
+    )
+    wanted_model = models.ForeignKey(
+        ServedModel, models.SET_NULL, null=True, blank=True, related_name="wanted_on"
+    )
+    in_flight = models.PositiveIntegerField(default=0)
+    paused = models.BooleanField(default=False)
+    fault = models.TextField(
+        blank=True, help_text="Why the worker claims nothing just now, in words."
+    )
+    version = models.CharField(max_length=100, blank=True)
+    gauges = models.JSONField(
+        default=dict, blank=True, help_text="Last reading of vLLM's and the GPUs' gauges."
+    )
+    host_token = models.CharField(max_length=200, blank=True)
+    host_heartbeat = models.DateTimeField(null=True, blank=True)
+    worker_token = models.CharField(max_length=200, blank=True)
+    worker_heartbeat = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = EngineQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="managed", base_url="")
+                | Q(kind="external") & ~Q(base_url=""),
+                name="engine_managed_or_url",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=[
+                        "stopped",
+                        "loading",
+                        "ready",
+                        "draining",
+                        "stopping",
+                        "failed",
+                    ]
+                ),
+                name="engine_state_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="managed", state="ready")
+                | ~Q(socket_path="") & Q(loaded_model__isnull=False),
+                name="engine_ready_serves_a_model",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def queue(self) -> str:
+        """The django-q2 queue of this engine's worker."""
+        return f"engine-{self.name}"
+
+
+class EngineModel(models.Model):
+    """An external engine serves this model, perhaps by another name."""
+
+    engine = models.ForeignKey(Engine, models.CASCADE, related_name="serves")
+    served_model = models.ForeignKey(
+        ServedModel, models.CASCADE, related_name="served_by"
+    )
+    remote_name = models.CharField(max_length=200)
+    window = models.PositiveIntegerField(
+        default=64, help_text="Most requests in flight at once."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["engine", "served_model"], name="engine_model_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(window__gte=1), name="engine_model_window_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.served_model} on {self.engine}"
+
+
+class WorkerProcess(models.Model):
+    """A running control worker, by its token; engine workers show on their Engine."""
+
+    token = models.CharField(max_length=200, unique=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "worker processes"
+        ordering = ["token"]
+
+    def __str__(self) -> str:
+        return self.token
+
+
+class Measurement(models.Model):
+    """How fast a model ran on an engine over one stretch of work; estimates use it."""
+
+    served_model = models.ForeignKey(
+        ServedModel, models.CASCADE, related_name="measurements"
+    )
+    engine = models.ForeignKey(Engine, models.SET_NULL, null=True)
+    rows = models.PositiveIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    seconds = models.FloatField(help_text="Wall-clock seconds the stretch took.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["served_model", "-created_at"], name="measurement_of_model"
+            )
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(seconds__gt=0), name="measurement_took_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.served_model}: {self.output_tokens / self.seconds:.0f} tok/s"
+
+
+class ThroughputSample(models.Model):
+    """Ten seconds of results of one batch on one engine; kept for an hour."""
+
+    batch = models.ForeignKey(
+        "jobs.Batch", models.CASCADE, related_name="throughput_samples"
+    )
+    engine = models.ForeignKey(Engine, models.CASCADE)
+    at = models.DateTimeField(default=timezone.now)
+    seconds = models.FloatField()
+    rows = models.PositiveIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["batch", "-at"], name="sample_of_batch")]
+        constraints = [
+            models.CheckConstraint(condition=Q(seconds__gt=0), name="sample_took_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id} {self.at:%H:%M:%S} {self.rows} rows"

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .batches import Batch, BatchRequest
+
+
+class ResultQuerySet(models.QuerySet["Result"]):
+    def after(self, batch_id: int, index: int, limit: int) -> ResultQuerySet:
+        """A keyset page of the batch in input order, with the requests' custom ids."""
+        return (
+            self.filter(batch_id=batch_id, index__gt=index)
+            .select_related("request")
+            .defer("request__body")
+            .order_by("index")[:limit]
+        )
+
+
+class Result(models.Model):
+    """The answer to one request; append-only.
+
+    unique(request) is what makes results exactly-once; `seq` is gapless per batch in
+    commit order and is the cursor of partial results. `body` is the engine's answer
+    as received; a row that never got one has `error_code` and `error_message`.
+    """
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed"
+        FAILED = "failed"
+
+    request = models.OneToOneField(
+        BatchRequest, models.CASCADE, related_name="result"
+    )
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="results")
+    index = models.PositiveIntegerField()
+    seq = models.PositiveIntegerField()
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    status_code = models.PositiveSmallIntegerField(null=True)
+    engine_request_id = models.CharField(max_length=100, blank=True)
+    body = models.TextField(blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    finish_reason = models.CharField(max_length=32, blank=True)
+    input_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    latency_ms = models.PositiveIntegerField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    engine = models.ForeignKey("jobs.Engine", models.SET_NULL, null=True)
+    provenance = models.JSONField(
+        default=dict,
+        help_text="Engine name and generation, vLLM version, model revision, what was rewritten, what was copied.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ResultQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # read by the failed rows of a batch
+            models.Index(
+                fields=["batch", "index"],
+                name="result_failed",
+                condition=Q(outcome="failed"),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "index"], name="result_index_once"),
+            models.UniqueConstraint(fields=["batch", "seq"], name="result_seq_once"),
+            models.CheckConstraint(
+                condition=Q(outcome="completed", status_code=200, error_code="")
+                | Q(outcome="failed"),
+                name="result_completed_is_200",
+            ),
+            models.CheckConstraint(
+                condition=Q(status_code__isnull=False, error_code="") & ~Q(body="")
+                | Q(status_code__isnull=True, body="") & ~Q(error_code=""),
+                name="result_answer_or_error",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}#{self.index} {self.outcome}"
+
+
+class Suspect(models.Model):
+    """A request that was in flight when its engine died unasked.
+
+    Suspects run last and apart, in halves: `group` is how many were in flight
+    together at the last death. A row is poison only after two deaths alone.
+    """
+
+    request = models.OneToOneField(
+        BatchRequest, models.CASCADE, related_name="suspect"
+    )
+    deaths = models.PositiveSmallIntegerField(default=0)
+    lonely_deaths = models.PositiveSmallIntegerField(default=0)
+    group = models.PositiveIntegerField(default=1)
+    last_engine = models.ForeignKey("jobs.Engine", models.SET_NULL, null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(deaths__gte=models.F("lonely_deaths")),
+                name="suspect_lonely_deaths_counted",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"request {self.request_id}: {self.deaths} engine deaths"
