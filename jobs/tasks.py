@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""django-q2's entry points, each a thin call, and the pokes that enqueue them.
+
+A poke only wakes: it carries an id and nothing else, and losing or repeating one
+does no harm. What is to be done is read from our tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from .models import Engine
+
+CONTROL_QUEUE = "batchsite"
+# More waiting pokes than this say nothing new.
+ENOUGH_POKES = 50
+
+
+def poke_stage(batch_pk: int) -> None:
+    """Wake a control worker for that batch."""
+    async_task("jobs.tasks.attend_stage", batch_pk, cluster=CONTROL_QUEUE)
+
+
+def poke_engines(models: list[str]) -> None:
+    """Wake the workers of the engines that could run one of these models."""
+    able = Engine.objects.filter(
+        Q(kind=Engine.Kind.MANAGED) | Q(serves__served_model__name__in=models),
+        paused=False,
+    ).distinct()
+    for engine in able.with_live_worker():
+        poke_engine(engine)
+
+
+def poke_engine(engine: Engine) -> None:
+    """Wake one engine's worker, unless a poke already waits in its queue."""
+    if not waiting_pokes(engine.queue):
+        async_task("jobs.tasks.attend", engine.name, cluster=engine.queue)
+
+
+def waiting_pokes(queue: str) -> int:
+    """Tasks of a queue that no process has taken yet or that still run."""
+    return OrmQ.objects.filter(key=queue).count()
+
+
+def attend_stage(batch_pk: int) -> str:
+    """Bring the batch as far as control work can; says what was done."""
+    from .stages import attend_batch
+
+    return attend_batch(batch_pk)
+
+
+def attend(engine_name: str) -> dict[str, Any]:
+    """Keep the engine's feeder at work for about a minute; returns its figures."""
+    from .runner import attend_engine
+
+    return attend_engine(engine_name)
