@@ -82,7 +82,7 @@ def become_subreaper() -> None:
 
 def children(pid: int) -> frozenset[int]:
     """Pids of the direct, living children of a process."""
-    found = set()
+    found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
             found.update(int(child) for child in task.read_text().split())
