@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a batch: closing it to late writers, then its files.
+
+The files are a pure function of Result, so that any worker can write them again.
+The row that names a file is its publication; whoever loses the race for the row
+deletes the bytes it wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING
+
+import orjson
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Length, Now
+from django.utils import timezone
+
+from . import intake, lifecycle
+from .ids import batch_request_id
+from .models import Batch, BatchFile, BatchRequest, Chunk, Result
+from .models.engines import database_time
+from .recording import copy_of, fill
+
+if TYPE_CHECKING:
+    from .stages import StageLease
+
+GRACE_SECONDS = 30
+PAGE_ROWS = 1000
+PAGE_CHARACTERS = 4_000_000
+# OpenAI deletes a batch's files 30 days after they were made.
+FILE_LIFE = timedelta(days=30)
+UNFINISHED = {
+    Batch.ClosingReason.CANCELLED: (
+        "batch_cancelled",
+        "This request was not executed because the batch was cancelled.",
+    ),
+    Batch.ClosingReason.EXPIRED: (
+        "batch_expired",
+        "This request could not be executed before the completion window expired.",
+    ),
+}
+
+
+def finish(batch: Batch, lease: StageLease) -> bool:
+    """Close the batch, answer what never ran, write the files, end it.
+
+    False when it must wait: requests in flight get 30 s after a cancel or expiry.
+    """
+    if batch.closed_at is None:
+        if not _may_close(batch):
+            return False
+        with transaction.atomic():
+            lease.fence(closed_at=Now())
+        batch.refresh_from_db()
+    _close_chunks(batch, lease)
+    if batch.total == 0:
+        intake.purge(batch, lease)
+    else:
+        _answer_copies(batch, lease)
+        _answer_unfinished(batch, lease)
+    publish(batch, lease)
+    return True
+
+
+def _may_close(batch: Batch) -> bool:
+    if batch.closing_reason == Batch.ClosingReason.DONE:
+        return True
+    if not batch.chunks.filter(state=Chunk.State.LEASED, lease_expires_at__gt=Now()):
+        return True
+    since = Q(cancelling_at__lt=database_time(-GRACE_SECONDS)) | Q(
+        finalizing_at__lt=database_time(-GRACE_SECONDS)
+    )
+    return Batch.objects.filter(since, pk=batch.pk).exists()
+
+
+def _close_chunks(batch: Batch, lease: StageLease) -> None:
+    """Take every open chunk from its holder.
+
+    closed_at alone already stops all writers, so this may go in slices.
+    """
+    while keys := list(batch.chunks.open().values_list("pk", flat=True)[:PAGE_ROWS]):
+        with transaction.atomic():
+            lease.fence()
+            Chunk.objects.filter(pk__in=keys).update(
+                state=Chunk.State.DONE,
+                lease_epoch=F("lease_epoch") + 1,
+                lease_expires_at=None,
+                leased_by="",
+            )
+
+
+def _answer_copies(batch: Batch, lease: StageLease) -> None:
+    """Give copies the answer of their original where only that one was stored."""
+    while True:
+        copies = (
+            BatchRequest.objects.unanswered(batch.pk)
+            .filter(duplicate_of__result__isnull=False)
+            .select_related("duplicate_of__result")
+            .defer("body", "duplicate_of__body")[:200]
+        )
+        results = [copy_of(row) for row in copies]
+        if not results:
+            return
+        _store(batch, lease, results)
+
+
+def _answer_unfinished(batch: Batch, lease: StageLease) -> None:
+    """Store an error for each request that has no result."""
+    while True:
+        pending = BatchRequest.objects.unanswered(batch.pk).values_list("pk", "index")
+        rows = list(pending.order_by("index")[:PAGE_ROWS])
+        if not rows:
+            return
+        code, message = UNFINISHED[Batch.ClosingReason(batch.closing_reason)]
+        _store(
+            batch,
+            lease,
+            [
+                Result(
+                    request_id=pk,
+                    index=index,
+                    outcome=Result.Outcome.FAILED,
+                    error_code=code,
+                    error_message=message,
+                )
+                for pk, index in rows
+            ],
+        )
+
+
+def _store(batch: Batch, lease: StageLease, results: list[Result]) -> None:
+    """Insert results under the stage lease, counters in the same transaction."""
+    failed = sum(r.outcome == Result.Outcome.FAILED for r in results)
+    with transaction.atomic():
+        lease.fence(
+            completed=F("completed") + len(results) - failed,
+            failed=F("failed") + failed,
+            result_seq=F("result_seq") + len(results),
+        )
+        fill(batch.pk, results)
+        Result.objects.bulk_create(results)
+
+
+@dataclass(slots=True)
+class Written:
+    """A spooled file and what its row needs to know."""
+
+    spool: IO[bytes]
+    sha: hashlib._Hash
+    size: int = 0
+
+    def write(self, line: bytes) -> None:
+        """Append one line."""
+        self.spool.write(line)
+        self.sha.update(line)
+        self.size += len(line)
+
+
+def pages(batch_pk: int) -> Iterator[list[Result]]:
+    """All results in input order, read by keyset in pages of 1,000 rows or 4 MB.
+
+    No cursor stays open; a page over 4 MB has one row.
+    """
+    index = -1
+    while True:
+        sizes = list(
+            Result.objects.filter(batch_id=batch_pk, index__gt=index)
+            .order_by("index")
+            .values_list("index", Length("body"))[:PAGE_ROWS]
+        )
+        if not sizes:
+            return
+        rows, characters = 0, 0
+        for _, size in sizes:
+            if rows and characters + size > PAGE_CHARACTERS:
+                break
+            rows, characters = rows + 1, characters + size
+        page = list(Result.objects.after(batch_pk, index, rows))
+        yield page
+        index = page[-1].index
+
+
+def output_line(result: Result) -> bytes:
+    """One line of an output or error file, as OpenAI writes them.
+
+    The body goes in as it was received; line ends can only stand between its tokens
+    and become spaces.
+    """
+    response = error = None
+    if result.status_code is None:
+        error = {"code": result.error_code, "message": result.error_message}
+    else:
+        body = result.body.replace("\n", " ").replace("\r", " ")
+        response = {
+            "status_code": result.status_code,
+            "request_id": result.engine_request_id,
+            "body": orjson.Fragment(body),
+        }
+    return orjson.dumps(
+        {
+            "id": batch_request_id(result.request_id),
+            "custom_id": result.request.custom_id,
+            "response": response,
+            "error": error,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def publish(batch: Batch, lease: StageLease) -> None:
+    """Write the output and error files and end the batch with them."""
+    settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryFile(dir=settings.SPOOL_DIR) as good,
+        tempfile.TemporaryFile(dir=settings.SPOOL_DIR) as bad,
+    ):
+        output = Written(good, hashlib.sha256())
+        error = Written(bad, hashlib.sha256())
+        for page in pages(batch.pk):
+            lease.check()
+            for result in page:
+                target = (
+                    output if result.outcome == Result.Outcome.COMPLETED else error
+                )
+                target.write(output_line(result))
+        saved = {
+            role: _save(batch, written, role)
+            for role, written in (("output", output), ("error", error))
+            if written.size
+        }
+    ended = False
+    try:
+        ended = _end(batch, lease, saved)
+    finally:
+        if not ended:
+            for file in saved.values():
+                default_storage.delete(file.storage_name)
+    lease.check()
+
+
+def _save(batch: Batch, written: Written, role: str) -> BatchFile:
+    """Put the bytes in the storage; the row is not saved yet."""
+    written.spool.seek(0)
+    name = secrets.token_hex(16)
+    storage_name = default_storage.save(
+        f"results/{name[:2]}/{name}", File(written.spool, name=name)
+    )
+    now = timezone.now()
+    life = timedelta(seconds=batch.output_expires_after or 0) or FILE_LIFE
+    return BatchFile(
+        team=batch.team,
+        created_by=batch.owner,
+        filename=f"{batch.public_id}_{role}.jsonl",
+        purpose=BatchFile.Purpose.BATCH_OUTPUT,
+        bytes=written.size,
+        sha256=written.sha.hexdigest(),
+        storage_name=storage_name,
+        created_at=now,
+        expires_at=now + life,
+    )
+
+
+def _end(batch: Batch, lease: StageLease, saved: dict[str, BatchFile]) -> bool:
+    with transaction.atomic():
+        for file in saved.values():
+            file.save(force_insert=True)
+        ended = lifecycle.end(
+            batch,
+            epoch=lease.epoch,
+            **{f"{role}_file": file for role, file in saved.items()},
+        )
+        if not ended:
+            transaction.set_rollback(True)
+    return ended

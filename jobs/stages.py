@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who works on a batch's intake, closing and files: a lease on the Batch row.
+
+Whoever holds the lease writes only `WHERE stage_epoch = mine`; each stage resumes
+from the tables, so that any control worker can go on where another one died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from . import intake, lifecycle, output, processes
+from .models import Batch
+from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
+from .tasks import poke_stage
+
+logger = logging.getLogger(__name__)
+YIELD_SECONDS = 60
+
+
+class StageLost(Exception):
+    """Another worker holds the batch's stage now; this one must write nothing."""
+
+
+class StageLease:
+    """The right to work on one batch's stages, kept by a heartbeat thread.
+
+    `epoch` goes into the WHERE of every write; `check()` raises StageLost as soon as
+    the heartbeat found the lease gone; `used_up` says that it is time to yield.
+    """
+
+    def __init__(self, batch: Batch, epoch: int) -> None:
+        self.batch = batch
+        self.epoch = epoch
+        self._lost = False
+        self._started = time.monotonic()
+
+    def check(self) -> None:
+        """Raise StageLost when the lease was seen to be gone."""
+        if self._lost:
+            raise StageLost(self.batch.public_id)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether this turn took its minute; long stages then give way to others."""
+        return time.monotonic() - self._started > YIELD_SECONDS
+
+    def fence(self, **columns: Any) -> None:
+        """Update the batch's row if the lease is ours, else raise StageLost.
+
+        The first statement of each of the stage's write transactions: it locks the
+        row, so that nobody can take the stage before the transaction ends.
+        """
+        won = Batch.objects.filter(pk=self.batch.pk, stage_epoch=self.epoch).update(
+            **columns, stage_lease_expires_at=database_time(STALE_SECONDS)
+        )
+        if not won:
+            raise StageLost(self.batch.public_id)
+
+    def renew(self) -> bool:
+        """Put the lease's end 15 s ahead; False when it is no longer ours."""
+        kept = Batch.objects.filter(pk=self.batch.pk, stage_epoch=self.epoch).exclude(
+            stage_owner=""
+        )
+        self._lost = not kept.update(
+            stage_lease_expires_at=database_time(STALE_SECONDS)
+        )
+        return not self._lost
+
+    def beat(self, stop: threading.Event) -> None:
+        """Body of the heartbeat thread."""
+        try:
+            while not stop.wait(HEARTBEAT_SECONDS) and self.renew():
+                pass
+        finally:
+            connection.close()
+
+
+def take(batch: Batch) -> StageLease | None:
+    """Take the free stage lease of a batch; None when somebody holds it."""
+    epoch = batch.stage_epoch
+    won = Batch.objects.filter(
+        Q(stage_lease_expires_at__isnull=True) | Q(stage_lease_expires_at__lt=Now()),
+        pk=batch.pk,
+        stage_epoch=epoch,
+    ).update(
+        stage_owner=processes.token(),
+        stage_epoch=F("stage_epoch") + 1,
+        stage_lease_expires_at=database_time(STALE_SECONDS),
+    )
+    return StageLease(batch, epoch + 1) if won else None
+
+
+def release(lease: StageLease) -> None:
+    """Give the lease back, if it is still ours."""
+    Batch.objects.filter(pk=lease.batch.pk, stage_epoch=lease.epoch).update(
+        stage_owner="", stage_lease_expires_at=None
+    )
+
+
+@contextlib.contextmanager
+def held(batch: Batch) -> Iterator[StageLease | None]:
+    """The stage lease with its heartbeat for the length of a with block."""
+    lease = take(batch)
+    if lease is None:
+        yield None
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=lease.beat, args=(stop,), name="stage-heartbeat")
+    thread.start()
+    try:
+        yield lease
+    finally:
+        stop.set()
+        thread.join()
+        release(lease)
+
+
+def free_dead_owners() -> int:
+    """Free leases whose owner is provably gone; how many."""
+    owners = (
+        Batch.objects.active()
+        .exclude(stage_owner="")
+        .values_list("stage_owner", flat=True)
+        .distinct()
+    )
+    gone = [owner for owner in owners if processes.provably_gone(owner)]
+    return (
+        Batch.objects.active()
+        .filter(stage_owner__in=gone)
+        .update(stage_owner="", stage_lease_expires_at=None)
+    )
+
+
+def attend_batch(batch_pk: int) -> str:
+    """Do what the batch's status asks for, stage after stage; says how it ended."""
+    batch = Batch.objects.filter(pk=batch_pk).first()
+    if batch is None or batch.is_terminal:
+        return "nothing to do"
+    with (
+        structlog.contextvars.bound_contextvars(batch=batch.public_id),
+        held(batch) as lease,
+    ):
+        if lease is None:
+            return "somebody else is at it"
+        try:
+            unfinished = _work(batch, lease)
+        except StageLost:
+            logger.warning("lost the stage lease of %s", batch.public_id)
+            return "lost the lease"
+    if unfinished:
+        poke_stage(batch.pk)
+    return f"{batch.status}{', goes on' if unfinished else ''}"
+
+
+def _work(batch: Batch, lease: StageLease) -> bool:
+    """Run stages until nothing is due or the turn is used up; True: poke again."""
+    Status = Batch.Status
+    while not lease.used_up:
+        batch.refresh_from_db()
+        if batch.status in (Status.VALIDATING, Status.IN_PROGRESS) and lifecycle.overrun(
+            batch
+        ):
+            continue
+        if batch.status == Status.VALIDATING:
+            if not intake.run(batch, lease):
+                return True
+        elif batch.status == Status.IN_PROGRESS:
+            if batch.chunks.open().exists() or not lifecycle.finalize(
+                batch, epoch=lease.epoch
+            ):
+                return False
+        elif batch.is_terminal:
+            return False
+        elif not output.finish(batch, lease):
+            return False
+    return True
