@@ -129,17 +129,11 @@ def run(batch: Batch, lease: StageLease) -> bool:
 
 
 def _still_validating(batch: Batch) -> bool:
-    return Batch.objects.filter(
-        pk=batch.pk, status=Batch.Status.VALIDATING
-    ).exists()
+    return Batch.objects.filter(pk=batch.pk, status=Batch.Status.VALIDATING).exists()
 
 
 def _file_problem(batch: Batch, file: BatchFile | None) -> LineError | None:
-    if (
-        file is None
-        or file.deleted_at
-        or not default_storage.exists(file.storage_name)
-    ):
+    if file is None or file.deleted_at or not default_storage.exists(file.storage_name):
         return LineError(
             "invalid_request",
             f"Cannot find file {batch.input_file_ref}, or organization"
@@ -268,9 +262,7 @@ def purge(batch: Batch, lease: StageLease) -> None:
                 model._default_manager.filter(pk__in=keys).delete()
 
 
-def _insert(
-    batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease
-) -> bool:
+def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> bool:
     """Pass 2: insert what is not there yet; False when it had to stop before the end."""
     newest = BatchRequest.objects.filter(batch=batch).aggregate(top=Max("index"))["top"]
     index = 0 if newest is None else newest + 1
@@ -289,9 +281,7 @@ def _insert(
     return index == len(plan)
 
 
-def _read_row(
-    batch: Batch, stream: IO[bytes], plan: Plan, index: int
-) -> BatchRequest:
+def _read_row(batch: Batch, stream: IO[bytes], plan: Plan, index: int) -> BatchRequest:
     stream.seek(plan.offset[index])
     text = stream.read(plan.size[index]).decode()
     place = plan.order.run_order[index]

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # not in typeshed; CPython's string scanner
 from typing import IO, Any
 
 BOM = b"\xef\xbb\xbf"

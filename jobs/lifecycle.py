@@ -98,9 +98,7 @@ def start(batch: Batch, *, epoch: int, total: int, model: str) -> bool:
     )
 
 
-def fail(
-    batch: Batch, *, epoch: int, errors: dict[str, Any], report: str = ""
-) -> bool:
+def fail(batch: Batch, *, epoch: int, errors: dict[str, Any], report: str = "") -> bool:
     """validating -> failed: the file has errors; nothing was run."""
     count = len(errors["data"])
     return move(

@@ -197,7 +197,10 @@ def _common_blocks(keys: Path) -> int:
     if not first:
         return 0
     a, b = first.split(" ")[1], last.split(" ")[1]
-    same = len(os.path.commonprefix([a, b]))
+    same = next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y),
+        min(len(a), len(b)),
+    )
     return same // 8
 
 

@@ -229,9 +229,7 @@ def publish(batch: Batch, lease: StageLease) -> None:
         for page in pages(batch.pk):
             lease.check()
             for result in page:
-                target = (
-                    output if result.outcome == Result.Outcome.COMPLETED else error
-                )
+                target = output if result.outcome == Result.Outcome.COMPLETED else error
                 target.write(output_line(result))
         saved = {
             role: _save(batch, written, role)

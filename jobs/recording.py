@@ -21,7 +21,12 @@ from .models.engines import STALE_SECONDS, database_time
 
 logger = logging.getLogger(__name__)
 COPIES_AT_ONCE = 200
-RUNNING = (Batch.Status.IN_PROGRESS, Batch.Status.CANCELLING)
+# An expired batch is finalizing; what was in flight may still arrive until it is closed.
+TAKING = (
+    Batch.Status.IN_PROGRESS,
+    Batch.Status.CANCELLING,
+    Batch.Status.FINALIZING,
+)
 
 
 class LeaseLost(Exception):
@@ -143,7 +148,7 @@ def _transaction(lease: ChunkLease, results: list[Result], *, done: bool) -> Non
     failed = sum(r.outcome == Result.Outcome.FAILED for r in results)
     with transaction.atomic():
         counted = Batch.objects.filter(
-            pk=lease.batch, status__in=RUNNING, closed_at__isnull=True
+            pk=lease.batch, status__in=TAKING, closed_at__isnull=True
         ).update(
             completed=F("completed") + len(results) - failed,
             failed=F("failed") + failed,

@@ -168,9 +168,10 @@ def _work(batch: Batch, lease: StageLease) -> bool:
     Status = Batch.Status
     while not lease.used_up:
         batch.refresh_from_db()
-        if batch.status in (Status.VALIDATING, Status.IN_PROGRESS) and lifecycle.overrun(
-            batch
-        ):
+        if batch.status in (
+            Status.VALIDATING,
+            Status.IN_PROGRESS,
+        ) and lifecycle.overrun(batch):
             continue
         if batch.status == Status.VALIDATING:
             if not intake.run(batch, lease):
@@ -180,8 +181,6 @@ def _work(batch: Batch, lease: StageLease) -> bool:
                 batch, epoch=lease.epoch
             ):
                 return False
-        elif batch.is_terminal:
-            return False
-        elif not output.finish(batch, lease):
+        elif batch.is_terminal or not output.finish(batch, lease):
             return False
     return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Q
+from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
@@ -42,8 +43,8 @@ def poke_engine(engine: Engine) -> None:
 
 
 def waiting_pokes(queue: str) -> int:
-    """Tasks of a queue that no process has taken yet or that still run."""
-    return OrmQ.objects.filter(key=queue).count()
+    """Tasks of a queue that no process has taken yet."""
+    return int(OrmQ.objects.filter(key=queue, lock__lte=timezone.now()).count())
 
 
 def attend_stage(batch_pk: int) -> str:

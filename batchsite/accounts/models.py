@@ -40,7 +40,7 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").lower())
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox is untyped
     """A person; the e-mail address is the name to sign in with."""
 
     username = None  # type: ignore[assignment]  # AbstractUser's column goes away
@@ -63,7 +63,7 @@ class TeamQuerySet(models.QuerySet["Team"]):
         return self.filter(memberships__user=user)
 
 
-class Team(models.Model):
+class Team(models.Model):  # type: ignore[django-manager-missing]  # knox is untyped
     """Owns files, batches and keys; nothing is shared between teams."""
 
     name = models.CharField(max_length=100, unique=True)
@@ -71,10 +71,14 @@ class Team(models.Model):
         default=1, help_text="Share of the engines beside other teams' weights."
     )
     max_file_bytes = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Largest batch file in bytes; empty: the site's limit."
+        null=True,
+        blank=True,
+        help_text="Largest batch file in bytes; empty: the site's limit.",
     )
     max_requests = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Most requests in one file; empty: the site's limit."
+        null=True,
+        blank=True,
+        help_text="Most requests in one file; empty: the site's limit.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -83,7 +87,9 @@ class Team(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=Q(weight__gte=1), name="team_weight_positive"),
+            models.CheckConstraint(
+                condition=Q(weight__gte=1), name="team_weight_positive"
+            ),
             models.CheckConstraint(condition=~Q(name=""), name="team_named"),
         ]
 
@@ -131,7 +137,7 @@ class ApiKeyManager(AuthTokenManager.from_queryset(ApiKeyQuerySet)):  # type: ig
     """knox's create(user, …) -> (key row, token shown once), with our querysets."""
 
 
-class ApiKey(AbstractAuthToken):
+class ApiKey(AbstractAuthToken):  # type: ignore[misc]  # knox is untyped
     """A team's key to the API: knox keeps only its SHA-512; the token is shown once."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="api_keys")
@@ -143,7 +149,7 @@ class ApiKey(AbstractAuthToken):
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_from = models.GenericIPAddressField(null=True, blank=True)
 
-    objects = ApiKeyManager()
+    objects: ClassVar[ApiKeyManager] = ApiKeyManager()
 
     class Meta:
         verbose_name = "API key"

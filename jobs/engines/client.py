@@ -24,6 +24,10 @@ class EngineUnreachable(Exception):
     """No usable HTTP answer: refused, reset, cut off, or not the engine we meant."""
 
 
+class EngineRefused(EngineUnreachable):
+    """No connection: the request never reached the engine."""
+
+
 class EngineTimeout(EngineUnreachable):
     """The engine took the request and did not answer in time."""
 
@@ -75,7 +79,9 @@ class EngineClient:
         return cls(
             base_url=engine.base_url,
             socket_path="" if engine.base_url else engine.socket_path,
-            api_key=os.environ.get(engine.api_key_env, "") if engine.api_key_env else "",
+            api_key=os.environ.get(engine.api_key_env, "")
+            if engine.api_key_env
+            else "",
             connections=connections,
         )
 
@@ -104,7 +110,7 @@ class EngineClient:
     ) -> Answer:
         """Send one request and read the whole answer.
 
-        `timeout` is in seconds over everything. Raises EngineTimeout,
+        `timeout` is in seconds over everything. Raises EngineRefused, EngineTimeout,
         EngineUnreachable or AnswerTooLarge; every HTTP status is an Answer.
         """
         if self._session is None:
@@ -119,6 +125,8 @@ class EngineClient:
             ) as r:
                 content = await self._read(r)
                 return Answer(r.status, content, r.headers)
+        except aiohttp.ClientConnectorError as error:
+            raise EngineRefused(f"no connection: {error}") from error
         except TimeoutError as error:
             raise EngineTimeout(f"no answer within {timeout:.0f} s") from error
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:

@@ -268,7 +268,9 @@ class Batch(models.Model):
     @property
     def ended_at(self) -> datetime | None:
         """When the final status was reached."""
-        return self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
+        return (
+            self.completed_at or self.failed_at or self.expired_at or self.cancelled_at
+        )
 
 
 class BatchRequestQuerySet(models.QuerySet["BatchRequest"]):
@@ -300,7 +302,9 @@ class BatchRequest(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["batch", "index"], name="request_index_once"),
+            models.UniqueConstraint(
+                fields=["batch", "index"], name="request_index_once"
+            ),
             models.UniqueConstraint(
                 fields=["batch", "custom_id"], name="request_custom_id_once"
             ),
@@ -351,9 +355,7 @@ class Chunk(models.Model):
     model = models.CharField(max_length=200)
     start = models.PositiveIntegerField(help_text="First run_order.")
     end = models.PositiveIntegerField(help_text="One past the last run_order.")
-    state = models.CharField(
-        max_length=8, choices=State.choices, default=State.PENDING
-    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     lease_epoch = models.PositiveIntegerField(default=0)
     leased_by = models.CharField(max_length=200, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -375,7 +377,9 @@ class Chunk(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["batch", "start"], name="chunk_start_once"),
-            models.CheckConstraint(condition=Q(end__gt=F("start")), name="chunk_not_empty"),
+            models.CheckConstraint(
+                condition=Q(end__gt=F("start")), name="chunk_not_empty"
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["pending", "leased", "done"]),
                 name="chunk_state_known",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.db import models
 from django.db.models import ExpressionWrapper, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -13,7 +14,7 @@ HEARTBEAT_SECONDS = 4
 STALE_SECONDS = 15
 
 
-def database_time(offset_seconds: float = 0) -> ExpressionWrapper | Now:
+def database_time(offset_seconds: float = 0) -> Combinable:
     """The database's clock plus an offset, as an expression.
 
     Leases are written and compared by this one clock, so that hosts need not agree.
@@ -110,7 +111,9 @@ class Engine(models.Model):
         help_text="Name of the environment variable that holds the engine's key.",
     )
     gpu_ids = models.CharField(
-        max_length=100, blank=True, help_text="CUDA_VISIBLE_DEVICES of a managed engine."
+        max_length=100,
+        blank=True,
+        help_text="CUDA_VISIBLE_DEVICES of a managed engine.",
     )
     socket_path = models.CharField(max_length=200, blank=True)
     state = models.CharField(
@@ -134,7 +137,9 @@ class Engine(models.Model):
     )
     version = models.CharField(max_length=100, blank=True)
     gauges = models.JSONField(
-        default=dict, blank=True, help_text="Last reading of vLLM's and the GPUs' gauges."
+        default=dict,
+        blank=True,
+        help_text="Last reading of vLLM's and the GPUs' gauges.",
     )
     host_token = models.CharField(max_length=200, blank=True)
     host_heartbeat = models.DateTimeField(null=True, blank=True)

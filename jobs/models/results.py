@@ -31,9 +31,7 @@ class Result(models.Model):
         COMPLETED = "completed"
         FAILED = "failed"
 
-    request = models.OneToOneField(
-        BatchRequest, models.CASCADE, related_name="result"
-    )
+    request = models.OneToOneField(BatchRequest, models.CASCADE, related_name="result")
     batch = models.ForeignKey(Batch, models.CASCADE, related_name="results")
     index = models.PositiveIntegerField()
     seq = models.PositiveIntegerField()
@@ -69,7 +67,9 @@ class Result(models.Model):
             ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["batch", "index"], name="result_index_once"),
+            models.UniqueConstraint(
+                fields=["batch", "index"], name="result_index_once"
+            ),
             models.UniqueConstraint(fields=["batch", "seq"], name="result_seq_once"),
             models.CheckConstraint(
                 condition=Q(outcome="completed", status_code=200, error_code="")
@@ -94,9 +94,7 @@ class Suspect(models.Model):
     together at the last death. A row is poison only after two deaths alone.
     """
 
-    request = models.OneToOneField(
-        BatchRequest, models.CASCADE, related_name="suspect"
-    )
+    request = models.OneToOneField(BatchRequest, models.CASCADE, related_name="suspect")
     deaths = models.PositiveSmallIntegerField(default=0)
     lonely_deaths = models.PositiveSmallIntegerField(default=0)
     group = models.PositiveIntegerField(default=1)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine's answer to one request means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from .engines.client import Answer
+from .models import Result
+
+# The engine judged the row itself; its word is the row's result.
+ROW_STATUSES = frozenset({400, 409, 413, 422})
+# The engine, its address or its key is wrong; no row may be blamed.
+FAULT_STATUSES = frozenset({401, 403, 404, 405})
+
+
+class Verdict(Enum):
+    """What to do with an answer."""
+
+    RESULT = "store it"
+    RETRY = "ask again"
+    FAULT = "the engine's fault: give the chunk back"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict, the parsed body where there is one, and why in words."""
+
+    verdict: Verdict
+    body: Any = None
+    reason: str = ""
+
+
+def judge(answer: Answer) -> Judged:
+    """Sort an answer into result, retry and fault.
+
+    2xx and the row's own 4xx must have a JSON body to be results. 408, 429, 5xx and
+    whatever else is tried again.
+    """
+    if answer.status in FAULT_STATUSES:
+        return Judged(Verdict.FAULT, reason=f"the engine answered {_words(answer)}")
+    final = answer.status == 200 or answer.status in ROW_STATUSES
+    try:
+        body = parse(answer.body)
+    except ValueError:
+        if final:
+            return Judged(
+                Verdict.FAULT,
+                reason=f"the engine answered {answer.status} with a body that is not JSON",
+            )
+        body = None
+    if final and isinstance(body, dict):
+        return Judged(Verdict.RESULT, body=body)
+    if final:
+        return Judged(
+            Verdict.FAULT, reason="the engine answered with JSON that is no object"
+        )
+    return Judged(
+        Verdict.RETRY, body=body, reason=f"the engine answered {_words(answer)}"
+    )
+
+
+def parse(body: bytes) -> Any:
+    """JSON of any engine, lone surrogate escapes included; ValueError when it is none."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return json.loads(body)
+
+
+def _words(answer: Answer) -> str:
+    text = answer.body[:300].decode(errors="replace").strip()
+    return f"{answer.status}: {text}" if text else str(answer.status)
+
+
+def result_of(answer: Answer, body: Any) -> Result:
+    """The Result of a final answer, without request, batch and seq.
+
+    `body` is the parsed body, None where it is not JSON: the text then becomes the
+    message of an error object, so that the output file's body is always an object.
+    """
+    done = answer.status == 200
+    if isinstance(body, dict):
+        text = answer.body.decode()
+    else:
+        body = {
+            "error": {
+                "message": answer.body.decode(errors="replace")[:10_000],
+                "type": "engine_error",
+                "param": None,
+                "code": None,
+            }
+        }
+        text = orjson.dumps(body).decode()
+    result = Result(
+        outcome=Result.Outcome.COMPLETED if done else Result.Outcome.FAILED,
+        status_code=answer.status,
+        engine_request_id=_request_id(answer, body),
+        body=text,
+        finish_reason=_finish_reason(body),
+    )
+    _count_tokens(result, body.get("usage"))
+    return result
+
+
+def error_result(code: str, message: str) -> Result:
+    """The Result of a row that never got an answer."""
+    return Result(outcome=Result.Outcome.FAILED, error_code=code, error_message=message)
+
+
+def _request_id(answer: Answer, body: dict[str, Any]) -> str:
+    named = answer.headers.get("x-request-id") or body.get("id")
+    return named[:100] if isinstance(named, str) else ""
+
+
+def _finish_reason(body: dict[str, Any]) -> str:
+    choices = body.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        reason = choices[0].get("finish_reason")
+        return reason[:32] if isinstance(reason, str) else ""
+    return ""
+
+
+def _count_tokens(result: Result, usage: Any) -> None:
+    """Read usage in the chat, completions, embeddings and responses spellings."""
+    if not isinstance(usage, dict):
+        return
+
+    def number(source: Any, *names: str) -> int:
+        for name in names:
+            value = source.get(name) if isinstance(source, dict) else None
+            if isinstance(value, int) and 0 <= value < 2**31:
+                return value
+        return 0
+
+    result.input_tokens = number(usage, "prompt_tokens", "input_tokens")
+    result.output_tokens = number(usage, "completion_tokens", "output_tokens")
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    result.cached_tokens = number(details, "cached_tokens")
+    details = usage.get("completion_tokens_details") or usage.get(
+        "output_tokens_details"
+    )
+    result.reasoning_tokens = number(details, "reasoning_tokens")

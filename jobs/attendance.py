@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the main process of a worker does beside watching its cluster: heartbeats and pokes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from . import claims, engine_side, lifecycle, processes, stages
+from .models import Batch, Engine, WorkerProcess
+from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
+from .tasks import (
+    CONTROL_QUEUE,
+    ENOUGH_POKES,
+    poke_engine,
+    poke_stage,
+    waiting_pokes,
+)
+
+logger = logging.getLogger(__name__)
+POKE_SECONDS = 5
+
+
+def free_what_the_dead_held() -> None:
+    """Free stage leases and heartbeat rows of control workers that are provably gone."""
+    freed = stages.free_dead_owners()
+    if freed:
+        logger.info("freed %d stage leases of dead workers", freed)
+    for row in WorkerProcess.objects.all():
+        if processes.provably_gone(row.token):
+            row.delete()
+
+
+def take_worker_token(name: str, token: str) -> str | None:
+    """Become the engine's worker; the present holder's token when it may still live.
+
+    Free to take: no holder, a heartbeat older than 15 s by the database's clock, or a
+    holder that is provably gone. The chunks of earlier workers are freed with it.
+    """
+    engine = Engine.objects.get(name=name)
+    free = Q(worker_token="") | Q(worker_heartbeat__lt=database_time(-STALE_SECONDS))
+    if processes.provably_gone(engine.worker_token):
+        free |= Q(worker_token=engine.worker_token)
+    won = Engine.objects.filter(free, pk=engine.pk).update(
+        worker_token=token, worker_heartbeat=database_time(), in_flight=0
+    )
+    if not won:
+        return engine.worker_token
+    claims.free_chunks_of(engine)
+    return None
+
+
+class EngineDuty:
+    """The engine worker's heartbeat every 4 s, and a poke every 5 s when work waits."""
+
+    def __init__(self, name: str, token: str) -> None:
+        self.name = name
+        self.token = token
+        self._beat_at = 0.0
+        self._poke_at = 0.0
+
+    def beat(self) -> bool:
+        """Do what is due; False when another worker holds the engine's token."""
+        now = time.monotonic()
+        if now >= self._beat_at:
+            mine = Engine.objects.filter(name=self.name, worker_token=self.token)
+            if not mine.update(worker_heartbeat=database_time()):
+                return False
+            self._beat_at = now + HEARTBEAT_SECONDS
+        if now >= self._poke_at:
+            self._poke_at = now + POKE_SECONDS
+            engine = Engine.objects.select_related("loaded_model").get(name=self.name)
+            if engine_side.has_work(engine):
+                poke_engine(engine)
+        return True
+
+    def leave(self) -> None:
+        """Give the token back, so that a successor need not wait."""
+        Engine.objects.filter(name=self.name, worker_token=self.token).update(
+            worker_token="", worker_heartbeat=None, in_flight=0
+        )
+
+
+class ControlDuty:
+    """The control worker's heartbeat, and pokes for every batch that wants a stage."""
+
+    def __init__(self) -> None:
+        self.token = processes.token()
+        self._beat_at = 0.0
+        self._poke_at = 0.0
+
+    def beat(self) -> bool:
+        """Do what is due; always True."""
+        now = time.monotonic()
+        if now >= self._beat_at:
+            WorkerProcess.objects.update_or_create(
+                token=self.token,
+                defaults={"heartbeat": timezone.now()},
+            )
+            WorkerProcess.objects.filter(
+                heartbeat__lt=timezone.now() - timedelta(hours=1)
+            ).delete()
+            self._beat_at = now + HEARTBEAT_SECONDS
+        if now >= self._poke_at:
+            poke_waiting_batches()
+            self._poke_at = now + POKE_SECONDS
+        return True
+
+    def leave(self) -> None:
+        """Take the heartbeat row away."""
+        WorkerProcess.objects.filter(token=self.token).delete()
+
+
+def poke_waiting_batches() -> int:
+    """Poke each batch with a free stage and something to do; how many.
+
+    Batches past their deadline are moved here, so that engines stop taking their
+    work at once.
+    """
+    for batch in Batch.objects.past_deadline()[:100]:
+        lifecycle.overrun(batch)
+    room = ENOUGH_POKES - waiting_pokes(CONTROL_QUEUE)
+    if room <= 0:
+        return 0
+    waiting = Batch.objects.wanting_a_stage().order_by("id")[:room]
+    keys = list(waiting.values_list("pk", flat=True))
+    for key in keys:
+        poke_stage(key)
+    return len(keys)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking chunks, keeping them, giving them back: the database side of a feeder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db.models import Exists, F, OuterRef, Sum
+from django.db.models.functions import Greatest
+
+from .models import Batch, BatchRequest, Chunk, Engine, Suspect
+from .models.engines import STALE_SECONDS, database_time
+from .recording import ChunkLease
+from .scheduling import Work
+
+CANDIDATES = 200
+# A request is poison after so many engine deaths with it alone in flight.
+DEATHS_ALONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request on its way to the engine."""
+
+    pk: int
+    index: int
+    custom_id: str
+    url: str
+    body: str
+    has_copies: bool
+    suspect_group: int
+    is_poison: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased chunk with the rows that have no result yet."""
+
+    lease: ChunkLease
+    work: Work
+    start: int
+    end: int
+    rows: list[Row]
+
+
+def claimable_work(models: Collection[str] | None) -> list[Work]:
+    """Batches with a chunk to claim, of these models or of any (None)."""
+    chunk = Chunk.objects.claimable().filter(batch=OuterRef("pk"))
+    if models is not None:
+        chunk = chunk.filter(model__in=models)
+    batches = (
+        Batch.objects.filter(
+            Exists(chunk), status=Batch.Status.IN_PROGRESS, paused=False
+        )
+        .annotate(chunk_model=chunk.order_by("start").values("model")[:1])
+        .order_by("-priority", "id")
+        .values_list(
+            "pk",
+            "team_id",
+            "team__weight",
+            "priority",
+            "chunk_model",
+            "created_at",
+            "expires_at",
+        )[:CANDIDATES]
+    )
+    return [
+        Work(pk, team, weight, priority, model, created.timestamp(), ends.timestamp())
+        for pk, team, weight, priority, model, created, ends in batches
+    ]
+
+
+def team_load() -> dict[int, float]:
+    """Requests of leased chunks by team, over all engines."""
+    sums = (
+        Chunk.objects.filter(state=Chunk.State.LEASED)
+        .values("batch__team_id")
+        .annotate(rows=Sum(F("end") - F("start")))
+    )
+    return {row["batch__team_id"]: float(row["rows"]) for row in sums}
+
+
+def claim(
+    work: Work, *, engine: Engine, worker: str, after: int | None
+) -> Claim | None:
+    """Lease one chunk of the batch; None when others were faster.
+
+    Prefers the chunk that follows `after` (the end of this engine's last one), whose
+    requests begin alike. Each claim raises the epoch, and with it fences off whoever
+    had the chunk before.
+    """
+    free = Chunk.objects.claimable().filter(batch_id=work.batch, model=work.model)
+    candidates = list(free.order_by("start")[:8])
+    if after is not None:
+        candidates.sort(key=lambda chunk: chunk.start != after)
+    for chunk in candidates:
+        won = (
+            Chunk.objects.claimable()
+            .filter(pk=chunk.pk, lease_epoch=chunk.lease_epoch)
+            .update(
+                state=Chunk.State.LEASED,
+                lease_epoch=F("lease_epoch") + 1,
+                attempts=F("attempts") + 1,
+                leased_by=worker,
+                lease_expires_at=database_time(STALE_SECONDS),
+                engine=engine,
+                generation=engine.generation,
+            )
+        )
+        if won:
+            lease = ChunkLease(chunk.pk, work.batch, chunk.lease_epoch + 1)
+            return Claim(lease, work, chunk.start, chunk.end, _rows(chunk))
+    return None
+
+
+def _rows(chunk: Chunk) -> list[Row]:
+    copies = BatchRequest.objects.filter(duplicate_of=OuterRef("pk"))
+    rows = (
+        BatchRequest.objects.unanswered(chunk.batch_id)
+        .filter(run_order__gte=chunk.start, run_order__lt=chunk.end)
+        .annotate(has_copies=Exists(copies))
+        .order_by("run_order")
+        .values_list(
+            "pk",
+            "index",
+            "custom_id",
+            "url",
+            "body",
+            "has_copies",
+            "suspect__group",
+            "suspect__lonely_deaths",
+        )
+    )
+    return [
+        Row(
+            pk,
+            index,
+            custom_id,
+            url,
+            body,
+            copied,
+            group or 0,
+            (lonely or 0) >= DEATHS_ALONE,
+        )
+        for pk, index, custom_id, url, body, copied, group, lonely in rows
+    ]
+
+
+def extend(worker: str, held: Collection[ChunkLease]) -> list[ChunkLease]:
+    """Put the end of these leases 15 s ahead; returns those that are lost."""
+    mine = Chunk.objects.filter(
+        leased_by=worker,
+        state=Chunk.State.LEASED,
+        pk__in=[lease.chunk for lease in held],
+    )
+    if mine.update(lease_expires_at=database_time(STALE_SECONDS)) == len(held):
+        return []
+    epochs = dict(mine.values_list("pk", "lease_epoch"))
+    return [lease for lease in held if epochs.get(lease.chunk) != lease.epoch]
+
+
+def give_back(lease: ChunkLease, *, count_attempt: bool) -> bool:
+    """Make a chunk claimable again; False when it was not ours any more."""
+    columns: dict[str, object] = {
+        "state": Chunk.State.PENDING,
+        "leased_by": "",
+        "lease_expires_at": None,
+    }
+    if not count_attempt:
+        columns["attempts"] = Greatest(F("attempts"), 1) - 1
+    mine = Chunk.objects.filter(
+        pk=lease.chunk, lease_epoch=lease.epoch, state=Chunk.State.LEASED
+    )
+    return bool(mine.update(**columns))
+
+
+def free_chunks_of(engine: Engine) -> int:
+    """Free the chunks of the engine's earlier workers; how many.
+
+    To be called by the holder of the worker token alone: whoever held these leases
+    is dead or fenced off.
+    """
+    return Chunk.objects.filter(engine=engine, state=Chunk.State.LEASED).update(
+        state=Chunk.State.PENDING, leased_by="", lease_expires_at=None
+    )
+
+
+def suspect(engine: Engine, requests: Collection[int]) -> None:
+    """Note that the engine died unasked with these requests in flight."""
+    alone = len(requests) == 1
+    known = {s.request_id: s for s in Suspect.objects.filter(request__in=requests)}
+    for request in requests:
+        row = known.get(request) or Suspect(request_id=request)
+        row.deaths += 1
+        row.lonely_deaths += alone
+        row.group = len(requests)
+        row.last_engine = engine
+        row.save()
+
+
+def still_running(batches: Collection[int]) -> set[int]:
+    """Which of these batches may go on submitting requests."""
+    return set(
+        Batch.objects.filter(
+            pk__in=batches,
+            status=Batch.Status.IN_PROGRESS,
+            paused=False,
+            closed_at__isnull=True,
+            expires_at__gt=database_time(),
+        ).values_list("pk", flat=True)
+    )

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""django-q2's cluster, wrapped so that it cannot wedge.
+
+Stock `qcluster` hangs or goes on without supervision when one of its processes dies.
+Here any unexpected death ends all of it at once with exit code 70, and a supervisor
+(`up`, systemd, Kubernetes) starts it again; leases bring the work back.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from django.db import connections
+from django_q.cluster import Cluster
+from django_q.conf import Conf
+
+from . import processes
+
+logger = logging.getLogger(__name__)
+GIVE_UP = 70
+START_SECONDS = 30
+
+
+class WorkerCluster:
+    """One django-q2 cluster on one queue, with its processes watched from here.
+
+    After `start()` call `check()` about once a second: it ends this process when
+    anything below is not as it was. `stop()` drains.
+    """
+
+    def __init__(self, *, queue: str, workers: int, drain_seconds: float) -> None:
+        self.drain_seconds = drain_seconds
+        self.shutdown = False
+        # Made before the fork, so that all processes share them.
+        self.drain = multiprocessing.Event()
+        self.progress = multiprocessing.Value("d", 0.0)
+        Conf.CLUSTER_NAME = queue
+        Conf.WORKERS = workers
+        self._cluster: Cluster | None = None
+        self._family: frozenset[int] = frozenset()
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self.shutdown = True
+
+    def start(self) -> None:
+        """Fork the cluster; every process below dies with its parent."""
+        os.register_at_fork(after_in_child=_child_of(os.getpid()))
+        self._cluster = Cluster()
+        # The stock handlers stop the cluster inside the handler, which can deadlock.
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._on_signal)
+        connections.close_all()
+        self._cluster.start()
+        expected = Conf.WORKERS + 2
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self._family = processes.children(self._cluster.sentinel.pid)
+            if len(self._family) == expected:
+                return
+            time.sleep(0.1)
+        self.give_up("its processes did not come up")
+
+    def check(self) -> None:
+        """Give up when a process of the cluster has died, or the feeder stands still."""
+        assert self._cluster is not None
+        if not self._cluster.sentinel.is_alive():
+            self.give_up("the cluster's sentinel died")
+        if processes.children(self._cluster.sentinel.pid) != self._family:
+            self.give_up("a process of the cluster died")
+        progress = self.progress.value
+        if progress and time.monotonic() - progress > 2 * START_SECONDS:
+            self.give_up("the feeder stands still")
+
+    def give_up(self, reason: str) -> None:
+        """End this process at once; the kernel ends everything below it."""
+        logger.critical("giving up: %s; a supervisor should start this again", reason)
+        os._exit(GIVE_UP)
+
+    def stop(self) -> None:
+        """Let running tasks end within the drain limit, then end the cluster."""
+        assert self._cluster is not None
+        self.drain.set()
+        limit = threading.Timer(
+            self.drain_seconds + 20,
+            self.give_up,
+            ["the cluster did not stop in time"],
+        )
+        limit.daemon = True
+        limit.start()
+        if self._cluster.sentinel.is_alive():
+            self._cluster.stop()
+        limit.cancel()
+
+
+def _child_of(main: int) -> Callable[[], None]:
+    """What each forked process does first: die when its parent does."""
+    parents = {"pid": main}
+
+    def after_fork() -> None:
+        parent, parents["pid"] = parents["pid"], os.getpid()
+        processes.die_with_parent(signal.SIGKILL, parent)
+
+    return after_fork

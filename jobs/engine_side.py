@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a feeder reads from and writes to its engine's row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from . import claims
+from .models import Engine, ServedModel
+from .scheduling import Work, choose_model, rank
+from .submitter import Halt, Snapshot, Target
+
+DEFAULT_MAX_NUM_SEQS = 256
+
+
+class TokenLost(Exception):
+    """Another worker serves this engine now."""
+
+
+def target_of(engine: Engine) -> Target | None:
+    """The engine as something to submit to; None while it cannot take requests."""
+    if engine.kind == Engine.Kind.EXTERNAL:
+        return _external(engine)
+    model = engine.loaded_model
+    if engine.state != Engine.State.READY or model is None:
+        return None
+    # Some more than the engine runs at once, so that a freed place is filled at once.
+    seqs = max_num_seqs(model)
+    return Target(
+        engine=engine.pk,
+        generation=engine.generation,
+        window=seqs + max(1, seqs // 4),
+        managed=True,
+        provenance={
+            "engine": engine.name,
+            "generation": engine.generation,
+            "engine_version": engine.version,
+            "model_source": model.source,
+            "model_revision": model.revision,
+        },
+    )
+
+
+def _external(engine: Engine) -> Target:
+    serves = list(engine.serves.select_related("served_model"))
+    return Target(
+        engine=engine.pk,
+        generation=engine.generation,
+        window=max((s.window for s in serves), default=1),
+        managed=False,
+        provenance={"engine": engine.name, "engine_version": engine.version},
+        names={s.served_model.name: s.remote_name for s in serves},
+    )
+
+
+def max_num_seqs(model: ServedModel) -> int:
+    """vLLM's --max-num-seqs of the model's arguments, or vLLM's default."""
+    arguments = list(model.engine_args)
+    for at, argument in enumerate(arguments):
+        name, _, value = str(argument).partition("=")
+        if name == "--max-num-seqs":
+            value = value or (arguments[at + 1] if at + 1 < len(arguments) else "")
+            if str(value).isdigit() and int(value) > 0:
+                return int(value)
+    return DEFAULT_MAX_NUM_SEQS
+
+
+def models_of(engine: Engine) -> list[str]:
+    """Public names of the models that the engine can run as it is now."""
+    if engine.kind == Engine.Kind.EXTERNAL:
+        enabled = engine.serves.filter(served_model__state=ServedModel.State.ENABLED)
+        return list(enabled.values_list("served_model__name", flat=True))
+    return [engine.loaded_model.name] if engine.loaded_model else []
+
+
+def has_work(engine: Engine) -> bool:
+    """Whether any chunk could be claimed for this engine, by a swap if need be."""
+    if engine.paused:
+        return False
+    if engine.kind == Engine.Kind.EXTERNAL:
+        return bool(claims.claimable_work(models_of(engine)))
+    loadable = list(ServedModel.objects.loadable().values_list("name", flat=True))
+    return bool(claims.claimable_work(loadable))
+
+
+def best_work(engine: Engine, snapshot: Snapshot) -> Work | None:
+    """The batch whose chunk should be claimed next for what is loaded."""
+    work = claims.claimable_work(models_of(engine))
+    if not work:
+        return None
+    load = {**claims.team_load(), **snapshot.load}
+    return rank(work, load=load, now=time.time())[0]
+
+
+def model_to_load(engine: Engine, held: Sequence[Work]) -> ServedModel | None:
+    """The model that the queue wants instead of the loaded one; None: stay."""
+    if engine.wanted_model_id and engine.wanted_model_id != engine.loaded_model_id:
+        # On its way already; a model that cannot be loaded is no longer wanted.
+        return None
+    loadable = {m.name: m for m in ServedModel.objects.loadable()}
+    waiting = claims.claimable_work(list(loadable))
+    ranked = rank(
+        {*waiting, *(w for w in held if w.model in loadable)},
+        load=claims.team_load(),
+        now=time.time(),
+    )
+    loaded = engine.loaded_model.name if engine.loaded_model else None
+    name = choose_model(
+        ranked,
+        loaded=loaded,
+        loaded_since=engine.state_since.timestamp(),
+        now=time.time(),
+        patience=settings.BATCHSITE_MODEL_WAIT,
+    )
+    if name is None or name == loaded or name not in loadable:
+        return None
+    return loadable[name]
+
+
+def want(engine: Engine, model: ServedModel) -> bool:
+    """Ask the host for the model; False when the engine has moved on meanwhile."""
+    return bool(
+        Engine.objects.filter(pk=engine.pk, generation=engine.generation).update(
+            wanted_model=model, in_flight=0
+        )
+    )
+
+
+def report(engine: Engine, *, worker: str, in_flight: int) -> None:
+    """Write in_flight; TokenLost when the engine has another worker."""
+    mine = Engine.objects.filter(pk=engine.pk, worker_token=worker)
+    if not mine.update(in_flight=in_flight):
+        raise TokenLost(engine.name)
+
+
+def blame(engine: Engine, target: Target, halt: Halt) -> None:
+    """Write down why nothing runs: suspects after a death, the fault in words else.
+
+    A managed engine that was stopped on purpose (its host says so) leaves no suspects.
+    """
+    engine.refresh_from_db()
+    asked = engine.state in (
+        Engine.State.DRAINING,
+        Engine.State.STOPPING,
+        Engine.State.STOPPED,
+    )
+    if halt.died and target.managed:
+        if halt.lost and not asked:
+            claims.suspect(engine, halt.lost)
+        return
+    Engine.objects.filter(pk=engine.pk).update(fault=halt.reason[:2000])
+
+
+def clear_fault(engine: Engine) -> None:
+    """The engine answers again."""
+    Engine.objects.filter(pk=engine.pk).update(fault="")

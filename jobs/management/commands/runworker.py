@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+
+from batchsite.accounts.installation import check_secret_key
+from jobs import attendance, processes, runner
+from jobs.cluster import WorkerCluster
+from jobs.models import Engine
+from jobs.tasks import CONTROL_QUEUE
+
+logger = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = (
+        "Run a worker. Without --engine: validates uploads, closes batches and writes"
+        " files. With --engine NAME: sends requests to that engine."
+    )
+    shutdown = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--engine", help="serve this engine, managed or external")
+        parser.add_argument(
+            "--drain-seconds",
+            type=float,
+            default=settings.BATCHSITE_DRAIN_SECONDS,
+            help="how long requests in flight may take after SIGTERM (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        check_secret_key()
+        if options["engine"]:
+            self._run_engine(options["engine"], options["drain_seconds"])
+        else:
+            self._run_control(options["drain_seconds"])
+
+    def _run_control(self, drain_seconds: float) -> None:
+        cluster = WorkerCluster(
+            queue=CONTROL_QUEUE,
+            workers=settings.BATCHSITE_CONTROL_WORKERS,
+            drain_seconds=drain_seconds,
+        )
+        attendance.free_what_the_dead_held()
+        cluster.start()
+        self.stdout.write("Control worker is ready.")
+        self.stdout.flush()
+        duty = attendance.ControlDuty()
+        self._loop(cluster, duty.beat)
+        cluster.stop()
+        duty.leave()
+
+    def _run_engine(self, name: str, drain_seconds: float) -> None:
+        if not Engine.objects.filter(name=name).exists():
+            raise CommandError(
+                f"There is no engine {name!r}. 'manage.py runengine --name {name}' makes a"
+                " managed one, 'manage.py addengine' adds an external one."
+            )
+        token = processes.token()
+        cluster = WorkerCluster(
+            queue=Engine(name=name).queue, workers=1, drain_seconds=drain_seconds
+        )
+        self._wait_for_token(name, token)
+        duty = attendance.EngineDuty(name, token)
+        runner.worker_token = token
+        runner.drain_requested = cluster.drain.is_set
+        runner.drain_seconds = lambda: drain_seconds
+
+        def report(at: float) -> None:
+            cluster.progress.value = at
+
+        runner.report_progress = report
+        cluster.start()
+        self.stdout.write(f"Worker of engine {name} is ready.")
+        self.stdout.flush()
+        self._loop(cluster, duty.beat)
+        cluster.stop()
+        duty.leave()
+
+    def _wait_for_token(self, name: str, token: str) -> None:
+        told = ""
+        while holder := attendance.take_worker_token(name, token):
+            if holder != told:
+                self.stdout.write(
+                    f"Engine {name} still has a worker ({holder}); waiting for it to go."
+                )
+                told = holder
+            time.sleep(1)
+
+    def _loop(self, cluster: WorkerCluster, beat: Any) -> None:
+        """Watch the cluster each half second; do the duty, which keeps its own time."""
+        while not cluster.shutdown:
+            cluster.check()
+            close_old_connections()
+            try:
+                if not beat():
+                    cluster.give_up("another worker has taken over")
+            except (DatabaseError, InterfaceError):
+                logger.exception("the worker cannot reach the database")
+                connection.close()
+            time.sleep(0.5)

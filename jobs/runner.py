@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feeder: keeps one engine busy with claimed chunks, in three threads.
+
+loop    asyncio and aiohttp: the window of requests (submitter.py)
+writer  results into rows (writer.py)
+keeper  claims, leases and the engine's row (here)
+
+Each has its own database connection. The feeder lives in a django-q2 worker process;
+the `attend` task keeps it there for about a minute at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from . import claims, engine_side
+from .engines.client import EngineClient
+from .models import Engine
+from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
+from .recording import ChunkLease, record_copies
+from .sampling import Sampler
+from .scheduling import wants_claim
+from .submitter import Snapshot, Submitter, Target
+from .tasks import poke_engine
+from .writer import Writer
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+TICK = 0.5
+STUCK_SECONDS = 30
+ATTEND_SECONDS = 60
+IDLE_SECONDS = 10
+
+
+class Feeder:
+    """One engine's feeder. `start()`, then `drain()`; `failed` says that it must die."""
+
+    def __init__(self, *, engine_name: str, worker: str) -> None:
+        self.engine_name = engine_name
+        self.worker = worker
+        self.idle_since: float | None = None
+        self.failed = ""
+        self.progress = time.monotonic()
+        self._stop = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._writer = Writer(
+            on_lost=lambda lease: self._soon(lambda: self.submitter.abort(lease)),
+            on_stored=lambda count: self._soon(lambda: self.submitter.stored(count)),
+        )
+        self.submitter = Submitter(
+            put=self._writer.put, timeout=settings.BATCHSITE_REQUEST_TIMEOUT
+        )
+        self._sampler = Sampler()
+        self._client: EngineClient | None = None
+        self._target: Target | None = None
+        self._after: int | None = None
+        self._beat_at = 0.0
+        self._claim_at = 0.0
+        self._backoff = 1.0
+        self._successes = 0
+        self._threads = [
+            threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
+            threading.Thread(target=self._keep, name="feeder-keeper", daemon=True),
+        ]
+
+    # --- life
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._writer.start()
+        for thread in self._threads:
+            thread.start()
+
+    def drain(self, seconds: float) -> None:
+        """Stop claiming and submitting, let requests finish, store, give chunks back.
+
+        What is still in flight after `seconds` is cut off and will run again.
+        """
+        self._stop.set()
+        self._threads[1].join(STUCK_SECONDS)
+        self._call(self.submitter.drop)
+        deadline = time.monotonic() + seconds
+        while self._call(lambda: self.submitter.busy) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._call(self.submitter.abort)
+        while self._call(lambda: self.submitter.busy):
+            time.sleep(0.02)
+        self._writer.stop(STALE_SECONDS)
+        Engine.objects.filter(name=self.engine_name, worker_token=self.worker).update(
+            in_flight=0
+        )
+        if self._client is not None:
+            asyncio.run_coroutine_threadsafe(
+                self._client.__aexit__(None, None, None), self._loop
+            ).result(STUCK_SECONDS)
+        self._soon(self._loop.stop)
+        self._threads[0].join(STUCK_SECONDS)
+
+    def figures(self) -> dict[str, Any]:
+        """What was done so far, for the admin's list of tasks."""
+        return {
+            "engine": self.engine_name,
+            "results": self._writer.stored,
+            "output_tokens": self._writer.output_tokens,
+            "in_flight": self.submitter.in_flight,
+        }
+
+    # --- the loop's thread
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        # The loop may be closed already when the last results are reported.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
+
+    def _call(self, call: Callable[[], T]) -> T:
+        """Run `call` in the loop's thread; TimeoutError when the loop does not move."""
+
+        async def run() -> T:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(STUCK_SECONDS)
+
+    # --- the keeper's thread
+
+    def _keep(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._tick()
+                except (DatabaseError, InterfaceError):
+                    logger.exception("the keeper cannot reach the database")
+                    connection.close()
+                self.progress = time.monotonic()
+                self._stop.wait(TICK)
+        except BaseException as error:
+            logger.exception("the feeder of %s fails", self.engine_name)
+            self.failed = f"{type(error).__name__}: {error}"
+        finally:
+            connection.close()
+
+    def _tick(self) -> None:
+        """Look at everything once; twice a second."""
+        snapshot = self._call(self.submitter.snapshot)
+        engine = Engine.objects.select_related("loaded_model", "wanted_model").get(
+            name=self.engine_name
+        )
+        if engine.worker_token != self.worker:
+            raise engine_side.TokenLost(engine.worker_token)
+        self._heartbeat(engine, snapshot)
+        self._follow_up(engine, snapshot)
+        self._drop_stopped(snapshot)
+        if self._aim(engine, snapshot):
+            self._claim(engine)
+        self._note_idle(snapshot)
+
+    def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
+        """Every 4 s: put the leases' ends ahead and write in_flight."""
+        if time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        engine_side.report(engine, worker=self.worker, in_flight=snapshot.in_flight)
+        for lease in claims.extend(self.worker, snapshot.leases):
+            if lease in self._call(self.submitter.snapshot).leases:
+                logger.warning("lost the lease of chunk %d", lease.chunk)
+                self._call(lambda lost=lease: self.submitter.abort(lost))  # type: ignore[misc]  # mypy does not see the default
+        self._sampler.sample(engine)
+
+    def _follow_up(self, engine: Engine, snapshot: Snapshot) -> None:
+        """After a halt: blame, wait, and look for the engine's next generation."""
+        if snapshot.successes > self._successes:
+            self._successes = snapshot.successes
+            self._backoff = 1.0
+            if engine.fault:
+                engine_side.clear_fault(engine)
+        if snapshot.halt is None or self._target is None:
+            return
+        logger.warning("engine %s: %s", engine.name, snapshot.halt.reason)
+        engine_side.blame(engine, self._target, snapshot.halt)
+        self._target = None
+        self._claim_at = time.monotonic() + self._backoff
+        self._backoff = min(60.0, self._backoff * 2)
+
+    def _drop_stopped(self, snapshot: Snapshot) -> None:
+        """Let go of batches that were cancelled, paused or ran out of time."""
+        held = {work.batch for work in snapshot.works}
+        gone = held - claims.still_running(held) if held else set()
+        if gone:
+            self._call(lambda: self.submitter.drop(gone))
+
+    def _aim(self, engine: Engine, snapshot: Snapshot) -> bool:
+        """Point the submitter at the engine as it is now; False: nothing may be claimed."""
+        if engine.paused or time.monotonic() < self._claim_at:
+            if engine.paused:
+                self._call(self.submitter.drop)
+            return False
+        target = engine_side.target_of(engine)
+        if self._target is not None and (
+            target is None or target.generation != self._target.generation
+        ):
+            # Another generation is another process: nothing of the old one counts.
+            self._call(self.submitter.drop)
+            if not self._call(lambda: self.submitter.busy):
+                self._target = None
+        if engine.kind == Engine.Kind.MANAGED and self._swap(engine, snapshot):
+            return False
+        if target is None:
+            return False
+        if self._target is None:
+            self._connect(engine, target)
+        return self._target == target
+
+    def _swap(self, engine: Engine, snapshot: Snapshot) -> bool:
+        """Ask for another model when the queue wants one; True while on the way there."""
+        wanted = engine_side.model_to_load(engine, snapshot.works)
+        if wanted is None:
+            return engine.state != Engine.State.READY
+        self._call(self.submitter.drop)
+        if not self._call(lambda: self.submitter.busy):
+            self._writer.flush(STALE_SECONDS)
+            engine_side.want(engine, wanted)
+        return True
+
+    def _connect(self, engine: Engine, target: Target) -> None:
+        """A fresh connection pool for this generation, in the loop's thread."""
+
+        async def swap() -> None:
+            client = EngineClient.of(engine)
+            await client.__aenter__()
+            old, self._client = self._client, client
+            self.submitter.aim(client, target)
+            if old is not None:
+                await old.__aexit__(None, None, None)
+
+        asyncio.run_coroutine_threadsafe(swap(), self._loop).result(STUCK_SECONDS)
+        self._target = target
+
+    def _claim(self, engine: Engine) -> None:
+        """Take chunks as long as the window has room for them."""
+        while not self._stop.is_set():
+            snapshot = self._call(self.submitter.snapshot)
+            if snapshot.queued_rows >= 2 * max(1, snapshot.window):
+                return
+            best = engine_side.best_work(engine, snapshot)
+            if not wants_claim(
+                best,
+                held=snapshot.works,
+                queued_rows=snapshot.queued_rows,
+                queued_bytes=snapshot.queued_bytes,
+                window=snapshot.window,
+                load=snapshot.load,
+                now=time.time(),
+            ):
+                return
+            assert best is not None
+            claim = claims.claim(
+                best, engine=engine, worker=self.worker, after=self._after
+            )
+            if claim is None:
+                return
+            self._after = claim.end
+            self._take(claim)
+
+    def _take(self, claim: claims.Claim) -> None:
+        """Hand a claimed chunk to the loop, copies of earlier answers first."""
+        if claim.lease.epoch > 1:
+            record_copies(claim.lease)
+        if claim.rows:
+            self._call(lambda: self.submitter.add(claim))
+        else:
+            self._finish_empty(claim.lease)
+
+    def _finish_empty(self, lease: ChunkLease) -> None:
+        """A chunk whose last holder stored everything and died before saying so."""
+        from .recording import record
+
+        record(lease, [], with_copies=False, finished=True)
+
+    def _note_idle(self, snapshot: Snapshot) -> None:
+        if snapshot.leases or snapshot.in_flight:
+            self.idle_since = None
+        elif self.idle_since is None:
+            self.idle_since = time.monotonic()
+
+
+# --- the task
+
+_resident: Feeder | None = None
+# Set by runworker before the cluster forks.
+worker_token = ""
+drain_requested: Callable[[], bool] = lambda: False  # noqa: E731 - replaced by runworker
+drain_seconds: Callable[[], float] = lambda: 5.0  # noqa: E731 - replaced by runworker
+report_progress: Callable[[float], None] = lambda at: None  # noqa: E731 - replaced by runworker
+
+
+def attend_engine(engine_name: str) -> dict[str, Any]:
+    """Keep the resident feeder at work for a minute; its figures.
+
+    Returns early when idle or asked to drain. While there is work it enqueues its own
+    successor, and the feeder's threads go on in between.
+    """
+    global _resident
+    if drain_requested():
+        return {"engine": engine_name, "state": "draining"}
+    feeder = _resident
+    if feeder is None:
+        feeder = Feeder(engine_name=engine_name, worker=worker_token)
+        feeder.start()
+        _resident = feeder
+    state = _watch(feeder)
+    figures = {**feeder.figures(), "state": state}
+    if state != "working":
+        _resident = None
+        seconds = drain_seconds() if state == "draining" else 5.0
+        feeder.drain(seconds)
+        report_progress(0.0)
+    else:
+        poke_engine(Engine.objects.get(name=engine_name))
+    return figures
+
+
+def _watch(feeder: Feeder) -> str:
+    """Wait until the minute is over ("working"), it is "idle", or to be "draining"."""
+    deadline = time.monotonic() + ATTEND_SECONDS
+    while time.monotonic() < deadline:
+        if feeder.failed:
+            logger.critical("the feeder failed: %s", feeder.failed)
+            os._exit(70)
+        if drain_requested():
+            return "draining"
+        report_progress(feeder.progress)
+        idle = feeder.idle_since
+        if idle is not None and time.monotonic() - idle > IDLE_SECONDS:
+            return "idle"
+        time.sleep(0.1)
+    return "working"

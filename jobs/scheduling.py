@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which work comes next: pure functions over plain data, the same for every feeder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+# A batch whose window ends within this time goes before others of its priority.
+AT_RISK_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch that could run now. Times are seconds since the epoch."""
+
+    batch: int
+    team: int
+    weight: int
+    priority: int
+    model: str
+    created: float
+    expires: float
+
+
+def rank(work: Iterable[Work], *, load: Mapping[int, float], now: float) -> list[Work]:
+    """The work in the order in which it should get free places.
+
+    Fair share first (`load`: requests in flight a team, over the team's weight), then
+    priority, deadline at risk, age. Total and deterministic: ties end at the batch id.
+    """
+
+    def key(w: Work) -> tuple[float, int, bool, float, int]:
+        share = load.get(w.team, 0.0) / w.weight
+        at_risk = w.expires - now < AT_RISK_SECONDS
+        return (share, -w.priority, not at_risk, w.created, w.batch)
+
+    return sorted(work, key=key)
+
+
+def choose_model(
+    ranked: Sequence[Work],
+    *,
+    loaded: str | None,
+    loaded_since: float,
+    now: float,
+    patience: float,
+) -> str | None:
+    """The model that an engine which holds one at a time should hold.
+
+    Stays with the loaded model while that has work, unless another model's work is
+    older than `patience` seconds and the loaded one had the engine for as long.
+    None: nothing to do, keep what is loaded.
+    """
+    if not ranked:
+        return None
+    if loaded is None or all(w.model != loaded for w in ranked):
+        return ranked[0].model
+    waiting = [w for w in ranked if w.model != loaded]
+    overdue = [w for w in waiting if now - w.created > patience]
+    if overdue and now - loaded_since > patience:
+        return min(overdue, key=lambda w: (w.created, w.batch)).model
+    return loaded
+
+
+def wants_claim(
+    best: Work | None,
+    *,
+    held: Sequence[Work],
+    queued_rows: int,
+    queued_bytes: int,
+    window: int,
+    load: Mapping[int, float],
+    now: float,
+    most_bytes: int = 64_000_000,
+    most_batches: int = 8,
+) -> bool:
+    """Whether a feeder should claim a chunk of `best` now.
+
+    It keeps a window's worth of requests ready beside those in flight, so that the
+    engine never waits for the database; and it takes one chunk of a batch that ranks
+    before everything it holds, so that ten urgent rows start beside fifty thousand.
+    """
+    if best is None or queued_bytes >= most_bytes:
+        return False
+    if queued_rows < window:
+        return True
+    holds = {w.batch for w in held}
+    if best.batch in holds or len(holds) >= most_batches:
+        return False
+    return rank([*held, best], load=load, now=now)[0] == best

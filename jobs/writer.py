@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feeder's writer thread: results become rows about once a second."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+)
+
+from .claims import give_back
+from .models import Result
+from .recording import ChunkLease, LeaseLost, record
+
+logger = logging.getLogger(__name__)
+COMMIT_SECONDS = 1.0
+COMMIT_ROWS = 200
+COMMIT_CHARACTERS = 8_000_000
+
+
+@dataclass(slots=True)
+class Written:
+    """A result on its way; `last`: the chunk is done with it."""
+
+    lease: ChunkLease
+    result: Result
+    has_copies: bool
+    last: bool
+
+
+@dataclass(slots=True)
+class GivenBack:
+    """A chunk to make claimable again, after all its results before were stored."""
+
+    lease: ChunkLease
+    count_attempt: bool = False
+
+
+@dataclass(slots=True)
+class Flush:
+    """Store everything before this now, then set the event."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+Item = Written | GivenBack | Flush
+
+
+class Writer(threading.Thread):
+    """Stores what it is given, in order, at most 200 rows or 8 MB a transaction.
+
+    `on_lost` is called (from this thread) with a lease that turned out to be gone;
+    `on_stored` with the number of results that left the backlog.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_lost: Callable[[ChunkLease], None],
+        on_stored: Callable[[int], None],
+    ) -> None:
+        super().__init__(name="feeder-writer", daemon=True)
+        self._on_lost = on_lost
+        self._on_stored = on_stored
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._stop_now = threading.Event()
+        self.stored = 0
+        self.output_tokens = 0
+
+    def put(self, item: Item) -> None:
+        """Hand over one item; never blocks (the feeder bounds the backlog)."""
+        self._items.put(item)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything handed over so far is stored; False after `timeout` s."""
+        marker = Flush()
+        self.put(marker)
+        return marker.done.wait(timeout)
+
+    def stop(self, timeout: float) -> None:
+        """Store what is there and end the thread."""
+        self.flush(timeout)
+        self._stop_now.set()
+        self.put(Flush())
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Body of the thread."""
+        try:
+            while not self._stop_now.is_set():
+                self._commit(self._collect())
+        finally:
+            connection.close()
+
+    def _collect(self) -> list[Item]:
+        """Items of about a second, cut short by size, a flush or a chunk's end."""
+        items = [self._items.get()]
+        deadline = time.monotonic() + COMMIT_SECONDS
+        characters = 0
+        while True:
+            newest = items[-1]
+            if isinstance(newest, Flush):
+                return items
+            if isinstance(newest, Written):
+                characters += len(newest.result.body)
+            if len(items) >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS:
+                return items
+            try:
+                items.append(self._items.get(timeout=deadline - time.monotonic()))
+            except (queue.Empty, ValueError):
+                return items
+
+    def _commit(self, items: list[Item]) -> None:
+        """Store the items, chunk by chunk."""
+        groups: dict[ChunkLease, list[Written]] = defaultdict(list)
+        for item in items:
+            if isinstance(item, Written):
+                groups[item.lease].append(item)
+        for lease, group in groups.items():
+            self._store(lease, group)
+            self._on_stored(len(group))
+        for item in items:
+            if isinstance(item, GivenBack):
+                self._persist(
+                    lambda item=item: give_back(  # type: ignore[misc]  # mypy does not see the default
+                        item.lease, count_attempt=item.count_attempt
+                    )
+                )
+            elif isinstance(item, Flush):
+                item.done.set()
+
+    def _store(self, lease: ChunkLease, group: list[Written]) -> None:
+        def store() -> None:
+            record(
+                lease,
+                [item.result for item in group],
+                with_copies=any(item.has_copies for item in group),
+                finished=any(item.last for item in group),
+            )
+
+        try:
+            self._persist(store)
+        except LeaseLost:
+            logger.warning(
+                "chunk %d is no longer ours; its results are dropped", lease.chunk
+            )
+            self._on_lost(lease)
+            return
+        except IntegrityError:
+            self._without_known(lease, group)
+        self.stored += len(group)
+        self.output_tokens += sum(item.result.output_tokens for item in group)
+
+    def _without_known(self, lease: ChunkLease, group: list[Written]) -> None:
+        """Store only what is not stored: a commit went through though its reply was lost."""
+        known = set(
+            Result.objects.filter(
+                request__in=[item.result.request_id for item in group]
+            ).values_list("request_id", flat=True)
+        )
+        logger.warning("%d of %d results were stored already", len(known), len(group))
+        fresh = [item.result for item in group if item.result.request_id not in known]
+        try:
+            record(
+                lease,
+                fresh,
+                with_copies=any(item.has_copies for item in group),
+                finished=any(item.last for item in group),
+            )
+        except LeaseLost:
+            self._on_lost(lease)
+
+    def _persist(self, write: Callable[[], object]) -> None:
+        """Run a write; while the database cannot be reached, try again each second."""
+        while True:
+            try:
+                write()
+            except (OperationalError, InterfaceError):
+                logger.exception("the database is not reachable; the results wait")
+                connection.close()
+                time.sleep(1)
+                close_old_connections()
+            else:
+                return
