@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests send: batch files and API clients."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rest_framework.test import APIClient
+
+from batchsite.accounts.models import Team, User
+from batchsite.accounts.people import create_api_key
+
+
+def chat_lines(rows: int, *, model: str = "tiny") -> bytes:
+    """A batch file of `rows` different chat requests."""
+    lines = [
+        {
+            "custom_id": f"row-{number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {
+                "model": model,
+                "messages": [{"role": "user", "content": f"Count to {number}."}],
+            },
+        }
+        for number in range(rows)
+    ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def api_client(user: User, team: Team, **fields: Any) -> APIClient:
+    """A client with a new key of that person for that team; `fields` are the key's.
+
+    It gets a 500 as an answer, as a client on the network does.
+    """
+    token = create_api_key(team=team, user=user, name="test", **fields)
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
