@@ -81,6 +81,12 @@ class EngineQuerySet(models.QuerySet["Engine"]):
         """Engines whose worker gave a sign of life in the last 15 s."""
         return self.filter(worker_heartbeat__gt=database_time(-STALE_SECONDS))
 
+    def served_by_up(self, own: str) -> EngineQuerySet:
+        """Engines whose workers `manage.py up` runs: its own and all external ones."""
+        return self.filter(
+            Q(kind=Engine.Kind.EXTERNAL) | Q(kind=Engine.Kind.MANAGED, name=own)
+        )
+
 
 class Engine(models.Model):
     """An OpenAI-compatible HTTP server that runs requests.
