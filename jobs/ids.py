@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+
+_shape = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 def new_file_id() -> str:
@@ -17,3 +20,8 @@ def new_batch_id() -> str:
 def batch_request_id(request_pk: int) -> str:
     """The id of a request's line in the output files; the same each time they are written."""
     return f"batch_req_{request_pk:024x}"
+
+
+def may_be_id(text: str) -> bool:
+    """Whether a row could have that public id; a database need not see anything else."""
+    return _shape.fullmatch(text) is not None

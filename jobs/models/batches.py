@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from jobs.ids import new_batch_id
+from jobs.ids import may_be_id, new_batch_id
 
 from .files import BatchFile
 
@@ -22,6 +22,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def visible_to(self, user: User) -> BatchQuerySet:
         """Batches of the user's teams; all for staff."""
         return self.filter(team__in=Team.objects.visible_to(user))
+
+    def find(self, public_id: str) -> Batch | None:
+        """The batch with that public id, or None."""
+        return (
+            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
+        )
 
     def for_list(self) -> BatchQuerySet:
         """With everything that a list row or the API object shows."""

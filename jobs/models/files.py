@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from jobs.ids import new_file_id
+from jobs.ids import may_be_id, new_file_id
 
 
 class BatchFileQuerySet(models.QuerySet["BatchFile"]):
@@ -17,6 +17,16 @@ class BatchFileQuerySet(models.QuerySet["BatchFile"]):
     def visible_to(self, user: User) -> BatchFileQuerySet:
         """Files of the user's teams; all for staff."""
         return self.present().filter(team__in=Team.objects.visible_to(user))
+
+    def of_team(self, team: Team) -> BatchFileQuerySet:
+        """The team's files, deleted ones too: their ids stay cursors of the list."""
+        return self.filter(team=team)
+
+    def find(self, public_id: str) -> BatchFile | None:
+        """The file with that public id, or None."""
+        return (
+            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
+        )
 
     def present(self) -> BatchFileQuerySet:
         """Files whose bytes still exist."""
