@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receiving uploads in constant memory: hashed and measured while they come in.
+
+The bytes go to SPOOL_DIR/uploads, on the file system of the local storage, which then
+only renames. Over the limit they are counted and thrown away, so that the client has
+sent everything when it is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.http import HttpRequest, QueryDict
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.datastructures import MultiValueDict
+
+from batchsite.accounts.models import Team, User
+
+
+def size_limit(team: Team) -> int:
+    """The largest file in bytes that the team may upload."""
+    return team.max_file_bytes or settings.BATCHSITE_MAX_FILE_BYTES
+
+
+def size_limit_for(user: User | None) -> int:
+    """The largest file in bytes that the person may upload to any team; 0 for nobody."""
+    if user is None or not user.is_authenticated:
+        return 0
+    limits = [size_limit(team) for team in Team.objects.visible_to(user)]
+    return max(limits, default=settings.BATCHSITE_MAX_FILE_BYTES)
+
+
+class Readable(Protocol):
+    """A request's body."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class CountedBody:
+    """Counts the bytes read, because servers end a broken body like a whole one."""
+
+    def __init__(self, body: Readable) -> None:
+        self._body = body
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes of the body."""
+        data = self._body.read(size)
+        self.count += len(data)
+        return data
+
+
+class SpooledUpload(UploadedFile):  # type: ignore[type-arg]  # has no [] at run time
+    """A received file; with `too_large` the content is incomplete and of no use."""
+
+    def __init__(self, *, name: str, content_type: str, charset: str | None) -> None:
+        folder = settings.SPOOL_DIR / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.spool = tempfile.NamedTemporaryFile(dir=folder)  # noqa: SIM115 - close() is the request's
+        self.digest = hashlib.sha256()
+        self.too_large = False
+        super().__init__(self.spool, name, content_type, 0, charset)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the content."""
+        return self.digest.hexdigest()
+
+    def temporary_file_path(self) -> str:
+        """Where the bytes are; a local storage moves this file."""
+        return self.spool.name
+
+    def close(self) -> None:
+        """Remove the file, unless a storage has moved it away."""
+        with contextlib.suppress(FileNotFoundError):
+            self.spool.close()
+
+
+class SpoolReceiver(FileUploadHandler):
+    """Writes and hashes the files of one request, `limit` bytes in all."""
+
+    chunk_size = 1 << 18
+
+    def __init__(self, request: HttpRequest | None, *, limit: int) -> None:
+        super().__init__(request)
+        self.limit = limit
+        self.received = 0
+        self.files: list[SpooledUpload] = []
+
+    def new_file(
+        self,
+        field_name: str,
+        file_name: str,
+        content_type: str,
+        content_length: int | None,
+        charset: str | None = None,
+        content_type_extra: dict[str, Any] | None = None,
+    ) -> None:
+        """Open the file of the part that begins."""
+        self.files.append(
+            SpooledUpload(name=file_name, content_type=content_type, charset=charset)
+        )
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Take some bytes of the newest file."""
+        upload = self.files[-1]
+        self.received += len(raw_data)
+        if self.received > self.limit:
+            upload.too_large = True
+            return
+        upload.spool.write(raw_data)
+        upload.digest.update(raw_data)
+
+    def file_complete(self, file_size: int) -> SpooledUpload:
+        """The newest file, at its beginning."""
+        upload = self.files[-1]
+        upload.size = file_size
+        upload.spool.seek(0)
+        return upload
+
+    def discard(self) -> None:
+        """Remove what was received."""
+        for upload in self.files:
+            upload.close()
+
+
+Received = tuple[QueryDict, "MultiValueDict[str, UploadedFile[Any]]"]
+
+
+def receive(request: HttpRequest, body: Readable, *, limit: int) -> Received:
+    """The fields and files of a multipart body; at most `limit` bytes of files are kept.
+
+    MultiPartParserError when the body is malformed or was cut off; then no file stays.
+    """
+    counted = CountedBody(body)
+    receiver = SpoolReceiver(request, limit=limit)
+    try:
+        parser = MultiPartParser(
+            request.META,
+            counted,  # type: ignore[arg-type]  # the parser calls read() alone
+            [receiver],
+            request.encoding or "utf-8",
+        )
+        fields, files = parser.parse()
+        if counted.count != int(request.META.get("CONTENT_LENGTH") or 0):
+            raise MultiPartParserError("The upload was cut off.")
+    except BaseException:
+        receiver.discard()
+        raise
+    return fields, files
+
+
+class SpoolUploadHandler(FileUploadHandler):
+    """FILE_UPLOAD_HANDLERS: receives the uploads of forms, of signed-in people only."""
+
+    def handle_raw_input(
+        self,
+        input_data: Readable,
+        META: dict[str, Any],
+        content_length: int,
+        boundary: str,
+        encoding: str | None = None,
+    ) -> Received:
+        """Take over the whole body."""
+        assert self.request is not None  # Django makes one handler for each request
+        limit = size_limit_for(getattr(self.request, "user", None))
+        return receive(self.request, input_data, limit=limit)
