@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+
+from jobs import intake, lifecycle, stages
+from jobs.models import Batch, BatchRequest, Chunk, ServedModel
+from tests.conftest import MakeBatch, MakeFile
+
+pytestmark = pytest.mark.django_db
+Status = Batch.Status
+
+
+@pytest.fixture(autouse=True)
+def tiny(db: None) -> ServedModel:
+    return ServedModel.objects.create(name="tiny")
+
+
+def line(n: int, **body: Any) -> str:
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": f"question {n}"}],
+        **body,
+    }
+    return json.dumps(
+        {
+            "custom_id": f"r{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": body,
+        }
+    )
+
+
+def attend(batch: Batch) -> Batch:
+    """One turn of a control worker."""
+    stages.attend_batch(batch.pk)
+    batch.refresh_from_db()
+    return batch
+
+
+def test_a_good_file_becomes_requests_and_chunks(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    text = "\ufeff" + "\r\n".join([line(0), "", line(1), "   ", line(2)])
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    assert batch.status == Status.IN_PROGRESS
+    assert (batch.total, batch.model) == (3, "tiny")
+    rows = list(batch.requests.order_by("index"))
+    assert [(r.index, r.line, r.custom_id) for r in rows] == [
+        (0, 1, "r0"),
+        (1, 3, "r1"),
+        (2, 5, "r2"),
+    ]
+    assert sorted(r.run_order or 0 for r in rows) == [0, 1, 2]
+    chunk = batch.chunks.get()
+    assert (chunk.start, chunk.end, chunk.state) == (0, 3, Chunk.State.PENDING)
+    assert batch.stage_owner == ""
+
+
+def test_bodies_are_stored_as_they_were_received(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    body = (
+        '{ "model": "tiny",  "messages": [{"role":"user","content":"\\u0000\\ud800 é"}] }'
+    )
+    text = (
+        '{"custom_id":"x","method":"POST","url":"/v1/chat/completions","body":'
+        f"{body}}}"
+    )
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    assert batch.requests.get().body == body
+
+
+def test_every_bad_line_is_listed_and_nothing_is_inserted(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    lines = [
+        line(0),
+        "no json",
+        line(0),
+        line(3, model="other"),
+        line(4, stream=True),
+        line(5).replace("POST", "GET"),
+        line(6).replace("/v1/chat/completions", "/v1/completions"),
+    ]
+    batch = attend(make_batch(input_file=make_file("\n".join(lines).encode())))
+    assert batch.status == Status.FAILED
+    assert batch.errors is not None
+    found = [(e["line"], e["code"], e["param"]) for e in batch.errors["data"]]
+    assert found == [
+        (2, "invalid_json_line", None),
+        (3, "duplicate_custom_id", "custom_id"),
+        (4, "model_not_found", "body.model"),
+        (5, "streaming_unsupported", "body.stream"),
+        (6, "invalid_method", "method"),
+        (7, "invalid_url", "url"),
+    ]
+    assert not BatchRequest.objects.exists()
+    assert not Chunk.objects.exists()
+    with default_storage.open(batch.error_report) as report:
+        assert [json.loads(row)["line"] for row in report] == [2, 3, 4, 5, 6, 7]
+
+
+def test_two_models_in_one_file_are_refused(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    ServedModel.objects.create(name="other")
+    text = "\n".join([line(0), line(1, model="other")])
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    assert batch.errors is not None
+    (error,) = batch.errors["data"]
+    assert (error["code"], error["line"]) == ("mismatched_model", 2)
+
+
+def test_a_thousand_errors_are_shown_and_all_are_reported(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    batch = attend(make_batch(input_file=make_file(b"x\n" * 1500)))
+    assert batch.errors is not None
+    assert len(batch.errors["data"]) == 1001
+    assert "500 more errors" in batch.errors["data"][-1]["message"]
+    with default_storage.open(batch.error_report) as report:
+        assert sum(1 for _ in report) == 1500
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"\n \n", "empty_file"), (b"", "empty_file")],
+)
+def test_a_file_without_requests_fails(
+    make_batch: MakeBatch, make_file: MakeFile, content: bytes, code: str
+) -> None:
+    batch = attend(make_batch(input_file=make_file(content)))
+    assert batch.errors is not None
+    assert [e["code"] for e in batch.errors["data"]] == [code]
+
+
+def test_the_teams_limit_of_requests_holds(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    text = "\n".join(line(n) for n in range(4))
+    batch = make_batch(input_file=make_file(text.encode()))
+    batch.team.max_requests = 3
+    batch.team.save(update_fields=["max_requests"])
+    attend(batch)
+    assert batch.errors is not None
+    assert batch.errors["data"][0]["code"] == "too_many_requests_in_file"
+
+
+def test_a_missing_or_foreign_file_fails_as_openai_says(make_batch: MakeBatch) -> None:
+    batch = make_batch()
+    Batch.objects.filter(pk=batch.pk).update(input_file=None, input_file_ref="file-x")
+    attend(batch)
+    assert batch.errors is not None
+    (error,) = batch.errors["data"]
+    assert (error["code"], error["param"]) == ("invalid_request", "file_id")
+    assert error["message"].startswith("Cannot find file file-x, or organization")
+
+
+def test_copies_have_no_place_in_the_order(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    text = "\n".join(
+        json.dumps(json.loads(line(7, temperature=0)) | {"custom_id": f"c{n}"})
+        for n in range(5)
+    )
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    original = batch.requests.get(run_order=0)
+    assert original.custom_id == "c0"
+    assert original.copies.count() == 4
+    assert batch.chunks.get().end == 1
+    assert batch.total == 5
+
+
+def test_intake_goes_on_after_the_last_row_that_was_inserted(
+    make_batch: MakeBatch, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [
+        json.dumps(json.loads(line(0, temperature=0)) | {"custom_id": f"c{n}"})
+        for n in range(3)
+    ]
+    text = "\n".join([copies[0], *(line(n) for n in range(1, 40)), *copies[1:]])
+    batch = make_batch(input_file=make_file(text.encode()))
+    monkeypatch.setattr(intake, "SLICE_ROWS", 10)
+    # A worker that dies after its second slice.
+    with stages.held(batch) as lease:
+        assert lease is not None
+        calls = iter([False, False, True])
+        monkeypatch.setattr(
+            stages.StageLease, "used_up", property(lambda self: next(calls))
+        )
+        assert intake.run(batch, lease) is False
+    monkeypatch.undo()
+    assert batch.requests.count() == 20
+    attend(batch)
+    assert batch.status == Status.IN_PROGRESS
+    assert list(batch.requests.order_by("index").values_list("index", flat=True)) == list(
+        range(42)
+    )
+    assert batch.requests.filter(duplicate_of__custom_id="c0").count() == 2
+    orders = batch.requests.filter(run_order__isnull=False).values_list(
+        "run_order", flat=True
+    )
+    assert sorted(orders) == list(range(40))
+
+
+def test_a_cancel_during_validation_leaves_no_rows(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    batch = make_batch(input_file=make_file(line(0).encode()))
+    BatchRequest.objects.create(
+        batch=batch, index=0, line=1, custom_id="r0", url="u", model="tiny", body="{}", run_order=0
+    )
+    lifecycle.cancel(batch)
+    attend(batch)
+    assert batch.status == Status.CANCELLED
+    assert batch.total == 0
+    assert not batch.requests.exists()
+    assert batch.output_file is None
+    assert batch.error_file is None
+
+
+def test_a_worker_that_lost_the_stage_writes_nothing(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    batch = make_batch(input_file=make_file(line(0).encode()))
+    with stages.held(batch) as old:
+        assert old is not None
+        Batch.objects.filter(pk=batch.pk).update(stage_lease_expires_at="2000-01-01T00:00Z")
+        batch.refresh_from_db()
+        new = stages.take(batch)
+        assert new is not None
+        with pytest.raises(stages.StageLost):
+            intake.run(batch, old)
+        assert not batch.requests.exists()
+        assert old.renew() is False
+        with pytest.raises(stages.StageLost):
+            old.check()
+        # The new holder is not disturbed by the old one's end.
+    batch.refresh_from_db()
+    assert batch.stage_owner != ""
+    assert intake.run(batch, new) is True
+    assert batch.status == Status.IN_PROGRESS
