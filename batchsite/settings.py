@@ -110,10 +110,10 @@ INSTALLED_APPS = [
     "benchmarks",
 ]
 MIDDLEWARE = [
+    "jobs.api.errors.OpenAIErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "jobs.api.errors.OpenAIErrorMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -189,13 +189,17 @@ REST_KNOX = {
 # --- API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.auth.TeamRole"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JSONBody"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "jobs.api.parsers.AnyAccept",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "jobs.api.errors.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
+# OpenAIErrorMiddleware makes the id, so that log lines and answers have the same.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20_000_000
 
 # --- background work: django-q2 wakes processes; the work itself is in our tables
@@ -222,7 +226,11 @@ Q_CLUSTER = {
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(DATA_DIR / "files")},
+        "OPTIONS": {
+            "location": str(DATA_DIR / "files"),
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
     },
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
@@ -230,6 +238,7 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
+FILE_UPLOAD_HANDLERS = ["jobs.uploads.SpoolUploadHandler"]
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -254,7 +263,8 @@ SECURE_HSTS_SECONDS = env.int(
     "SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0
 )
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
-if env.bool("BATCHSITE_BEHIND_PROXY", default=False):
+BATCHSITE_BEHIND_PROXY: bool = env.bool("BATCHSITE_BEHIND_PROXY", default=False)
+if BATCHSITE_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # --- language, time, logs

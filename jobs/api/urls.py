@@ -1,6 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Paths exactly as OpenAI's clients send them: no slash at the end."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.http import HttpRequest, JsonResponse
+from django.urls import URLPattern, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 
-api_urls: list[URLPattern] = []
+from .batches import batch_cancel, batch_collection, batch_detail
+from .errors import envelope, invalid_url
+from .files import file_collection, file_content, file_detail
+from .models import model_collection, model_detail
+
+
+@csrf_exempt
+def unknown_path(request: HttpRequest) -> JsonResponse:
+    """404 in the envelope; as a path of its own it also keeps APPEND_SLASH away."""
+    return JsonResponse(envelope(invalid_url(request), status=404), status=404)
+
+
+# under /v1/
+api_urls: list[URLPattern] = [
+    path("files", file_collection, name="api-files"),
+    path("files/<str:file_id>", file_detail, name="api-file"),
+    path("files/<str:file_id>/content", file_content, name="api-file-content"),
+    path("batches", batch_collection, name="api-batches"),
+    path("batches/<str:batch_id>", batch_detail, name="api-batch"),
+    path("batches/<str:batch_id>/cancel", batch_cancel, name="api-batch-cancel"),
+    path("models", model_collection, name="api-models"),
+    path("models/<path:name>", model_detail, name="api-model"),
+    re_path(r"^.+$", unknown_path),
+]

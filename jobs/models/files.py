@@ -28,6 +28,11 @@ class BatchFileQuerySet(models.QuerySet["BatchFile"]):
             self.filter(public_id=public_id).first() if may_be_id(public_id) else None
         )
 
+    def of_purpose(self, purpose: str) -> BatchFileQuerySet:
+        """Files of that purpose; none for a word that is no purpose."""
+        known = purpose in BatchFile.Purpose.values
+        return self.filter(purpose=purpose) if known else self.none()
+
     def present(self) -> BatchFileQuerySet:
         """Files whose bytes still exist."""
         return self.filter(deleted_at__isnull=True)
