@@ -22,8 +22,7 @@ from batchsite.accounts.people import ensure_member
 from jobs.models import Batch, BatchFile
 from tests.inputs import api_client, chat_lines
 
-pytest_plugins = ["tests.site"]
-
+pytest_plugins = ["tests.site", "tests.engine_process"]
 MakeBatch = Callable[..., Batch]
 MakeFile = Callable[..., BatchFile]
 CLOSED_BECAUSE = {
@@ -40,11 +39,10 @@ def data_folder(settings: Settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = folder
     settings.SPOOL_DIR = folder / "spool"
     settings.RUN_DIR = folder / "run"
+    settings.STATIC_ROOT = None
     storages = dict(settings.STORAGES)
-    storages["default"] = {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(folder / "files")},
-    }
+    options = {**storages["default"]["OPTIONS"], "location": str(folder / "files")}
+    storages["default"] = {**storages["default"], "OPTIONS": options}
     settings.STORAGES = storages
     return folder
 

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/v1/models: the models that batches may name."""
+
+from __future__ import annotations
+
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.models import ServedModel
+
+from .errors import unknown_model
+from .serializers import model_object
+
+
+@api_view(["GET"])
+def model_collection(request: Request) -> Response:
+    """All models, by name."""
+    data = [model_object(model) for model in ServedModel.objects.enabled()]
+    return Response({"object": "list", "data": data})
+
+
+@api_view(["GET"])
+def model_detail(request: Request, name: str) -> Response:
+    """One model; its name may contain slashes."""
+    for model in ServedModel.objects.enabled():
+        if model.name == name:
+            return Response(model_object(model))
+    raise unknown_model(name)

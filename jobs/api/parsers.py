@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How bodies under /v1/ are read, and what they are answered with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+from django.http.multipartparser import MultiPartParserError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser, DataAndFiles
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from jobs.uploads import receive, size_limit
+
+from .auth import caller
+from .errors import ApiError
+
+# Far more than any body but an upload needs.
+BODY_BYTES = 1_000_000
+
+
+class AnyAccept(DefaultContentNegotiation):
+    """Answers JSON whatever the Accept header says.
+
+    OpenAI's clients ask for `application/binary` when they fetch a file.
+    """
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """The only renderer there is."""
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+def body_of(request: Request) -> Mapping[str, Any]:
+    """The parsed body: a JSON object's members, or a form's fields."""
+    body = request.data
+    assert isinstance(body, Mapping)  # both parsers below make mappings
+    return body
+
+
+class JSONBody(BaseParser):
+    """A JSON object of at most 1 MB, whose texts any database can hold."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The object; ApiError for anything else."""
+        data = stream.read(BODY_BYTES + 1)
+        if len(data) > BODY_BYTES:
+            raise ApiError(
+                f"The request body is larger than {BODY_BYTES:,} bytes.", status=413
+            )
+        try:
+            body = json.loads(data.decode(), parse_constant=_reject_constant)
+        except (ValueError, RecursionError) as error:
+            raise ApiError(
+                "We could not parse the JSON body of your request: it must be one JSON"
+                " object in UTF-8."
+            ) from error
+        if not isinstance(body, dict):
+            raise ApiError("The JSON body of your request must be an object.")
+        if not all(map(_storable, _texts(body))):
+            raise ApiError(
+                "The JSON body of your request must not contain NUL characters or"
+                " lone surrogates."
+            )
+        return body
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings in a JSON value, keys too."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            pending += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            pending += part
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any(
+        "\ud800" <= letter <= "\udfff" for letter in text
+    )
+
+
+class UploadParser(BaseParser):
+    """A multipart body, its files kept up to the limit of the caller's team."""
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> DataAndFiles[Any, Any]:
+        """Fields and files; ApiError when the body is malformed or was cut off."""
+        assert parser_context is not None  # DRF always gives one
+        request: Request = parser_context["request"]
+        try:
+            fields, files = receive(
+                request._request, stream, limit=size_limit(caller(request).team)
+            )
+        except MultiPartParserError as error:
+            raise ApiError(f"Malformed multipart body: {error}") from error
+        return DataAndFiles(fields, files)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows as OpenAI's objects: every field present, times in whole unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from jobs.models import Batch, BatchFile, ServedModel
+
+
+def unix(moment: datetime | None) -> int | None:
+    """Whole seconds since 1970, or None."""
+    return None if moment is None else int(moment.timestamp())
+
+
+def file_object(file: BatchFile) -> dict[str, Any]:
+    """OpenAI's file object."""
+    return {
+        "id": file.public_id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": unix(file.created_at),
+        "expires_at": unix(file.expires_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": file.status,
+        "status_details": None,
+    }
+
+
+def file_deleted(file: BatchFile) -> dict[str, Any]:
+    """OpenAI's answer to a deletion."""
+    return {"id": file.public_id, "object": "file", "deleted": True}
+
+
+def batch_object(batch: Batch) -> dict[str, Any]:
+    """OpenAI's batch object; needs the files of `Batch.objects.for_list()`.
+
+    A deleted output file keeps its id here.
+    """
+    return {
+        "id": batch.public_id,
+        "object": "batch",
+        "endpoint": batch.endpoint,
+        "model": batch.model or None,
+        "errors": batch.errors,
+        "input_file_id": batch.input_file_ref,
+        "completion_window": batch.completion_window,
+        "status": batch.status,
+        "output_file_id": batch.output_file and batch.output_file.public_id,
+        "error_file_id": batch.error_file and batch.error_file.public_id,
+        "created_at": unix(batch.created_at),
+        "in_progress_at": unix(batch.in_progress_at),
+        "expires_at": unix(batch.expires_at),
+        "finalizing_at": unix(batch.finalizing_at),
+        "completed_at": unix(batch.completed_at),
+        "failed_at": unix(batch.failed_at),
+        "expired_at": unix(batch.expired_at),
+        "cancelling_at": unix(batch.cancelling_at),
+        "cancelled_at": unix(batch.cancelled_at),
+        "request_counts": {
+            "total": batch.total,
+            "completed": batch.completed,
+            "failed": batch.failed,
+        },
+        "usage": usage(batch),
+        "metadata": batch.metadata,
+    }
+
+
+def usage(batch: Batch) -> dict[str, Any] | None:
+    """Tokens so far; None before the first result."""
+    if not batch.result_seq and not batch.is_terminal:
+        return None
+    return {
+        "input_tokens": batch.input_tokens,
+        "input_tokens_details": {"cached_tokens": batch.cached_tokens},
+        "output_tokens": batch.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
+        "total_tokens": batch.input_tokens + batch.output_tokens,
+    }
+
+
+def model_object(model: ServedModel) -> dict[str, Any]:
+    """OpenAI's model object."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": unix(model.created_at),
+        "owned_by": "batchsite",
+    }
+
+
+def list_object(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """A page of a list; the next one starts after `last_id`."""
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
