@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that are stopped and killed in the middle of their work."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from jobs.processes import children
+from tests.engine_process import counts
+from tests.site import DATABASES, Process, Site, wait_for
+
+from .checks import (
+    assert_exactly_once,
+    batch_row,
+    seed,
+    wait_until_final,
+    wait_until_results,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("site", DATABASES, indirect=True),
+]
+
+
+def start_workers(site: Site, url: str) -> tuple[Process, Process]:
+    """A control worker and a worker of the external engine, both ready."""
+    seed(site, "external_engine", url=url)
+    control = site.start("runworker")
+    engine = site.start("runworker", "--engine", "ext", "--drain-seconds", "5")
+    control.expect("Control worker is ready.")
+    engine.expect("Worker of engine ext is ready.")
+    return control, engine
+
+
+def family(process: Process) -> list[int]:
+    """The sentinel of a worker and the sentinel's children."""
+    (sentinel,) = children(process.pid)
+    return [sentinel, *sorted(children(sentinel))]
+
+
+def asked(url: str) -> dict[str, int]:
+    found: dict[str, int] = counts(url)["keys"]
+    return found
+
+
+def test_sigterm_drains_and_redoes_nothing(site: Site, test_engine: str) -> None:
+    control, engine = start_workers(site, test_engine)
+    made = seed(site, "batch", rows=600, delay=0.2)
+    wait_until_results(site, made, 60)
+    assert engine.stop() == 0
+    leased = "SELECT id FROM jobs_chunk WHERE state = 'leased'"
+    assert site.query(leased) == []
+    assert site.engine("ext")["worker_token"] == ""
+    before = batch_row(site, made)["result_seq"]
+    assert before < 600
+    assert sum(asked(test_engine).values()) == before
+    site.start("runworker", "--engine", "ext").expect("is ready")
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 600)
+    assert max(asked(test_engine).values()) == 1
+    assert control.stop() == 0
+    assert engine.log().count("Traceback") == 0, engine.log()
+
+
+def test_kill_9_of_the_main_process_leaves_nobody_and_loses_nothing(
+    site: Site, test_engine: str
+) -> None:
+    control, engine = start_workers(site, test_engine)
+    made = seed(site, "batch", rows=600, delay=0.2)
+    wait_until_results(site, made, 60)
+    members = [*family(engine), *family(control)]
+    for process in (engine, control):
+        process.kill()
+    wait_for(lambda: not site.left_over(), timeout=5, what="no process left")
+    assert all(not os.path.exists(f"/proc/{pid}") for pid in members)  # noqa: PTH110 - a pid, not a file
+    site.start("runworker")
+    site.start("runworker", "--engine", "ext")
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 600)
+    again = sum(n - 1 for n in asked(test_engine).values())
+    # What was in flight, and at most a second of answers that were not stored yet.
+    assert again <= 64 + 400
+
+
+@pytest.mark.parametrize("who", [0, 1, 2, 3])
+def test_the_death_of_any_child_ends_the_worker_and_a_new_one_goes_on(
+    site: Site, test_engine: str, who: int
+) -> None:
+    _, engine = start_workers(site, test_engine)
+    made = seed(site, "batch", rows=300, delay=0.2)
+    wait_until_results(site, made, 30)
+    os.kill(family(engine)[who], signal.SIGKILL)
+    assert engine.wait(timeout=10) == 70
+    members = [p for p, c in site.left_over().items() if "--engine" in c]
+    wait_for(
+        lambda: not any("--engine" in c for c in site.left_over().values()),
+        timeout=5,
+        what=f"{members} to go",
+    )
+    site.start("runworker", "--engine", "ext")
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 300)
+
+
+def test_an_idle_worker_that_is_killed_does_not_wedge_the_queue(
+    site: Site, test_engine: str
+) -> None:
+    control, _ = start_workers(site, test_engine)
+    for pid in family(control)[1:]:
+        os.kill(pid, signal.SIGKILL)
+    assert control.wait(timeout=10) == 70
+    site.start("runworker").expect("ready")
+    made = seed(site, "batch", rows=20)
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 20)
+
+
+def test_a_second_worker_of_one_engine_waits_for_the_first(
+    site: Site, test_engine: str
+) -> None:
+    _, first = start_workers(site, test_engine)
+    second = site.start("runworker", "--engine", "ext")
+    second.expect("still has a worker")
+    first.kill()
+    second.expect("is ready", timeout=10)
+    made = seed(site, "batch", rows=50)
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 50)
+
+
+def test_a_paused_worker_that_wakes_up_writes_nothing(
+    site: Site, test_engine: str
+) -> None:
+    _, engine = start_workers(site, test_engine)
+    made = seed(site, "batch", rows=300, delay=0.3)
+    wait_until_results(site, made, 30)
+    stopped = [engine.pid, *family(engine)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    heir = site.start("runworker", "--engine", "ext")
+    heir.expect("is ready", timeout=30)
+    wait_until_final(site, made)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    # It finds its token gone and ends; what it had in hand is dropped.
+    assert engine.wait(timeout=40) == 70
+    assert_exactly_once(site, made, 300)

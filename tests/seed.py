@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a site under test, made inside its own Django: `python -m tests.seed CALL`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+
+def external_engine(url: str, name: str = "ext", window: int = 64) -> None:
+    """An external engine that serves `tiny`."""
+    from jobs.models import Engine, EngineModel, ServedModel
+
+    model, _ = ServedModel.objects.get_or_create(name="tiny")
+    engine, _ = Engine.objects.update_or_create(
+        name=name,
+        defaults={"kind": "external", "base_url": url, "state": "ready"},
+    )
+    EngineModel.objects.update_or_create(
+        engine=engine,
+        served_model=model,
+        defaults={"remote_name": "tiny", "window": window},
+    )
+
+
+def batch(rows: int, model: str = "tiny", **test: Any) -> str:
+    """A validating batch of `rows` requests with these wishes to the test engine."""
+    from django.core.files.base import ContentFile
+    from django.core.files.storage import default_storage
+    from django.utils import timezone
+
+    from batchsite.accounts.people import ensure_member
+    from jobs.models import Batch, BatchFile
+    from jobs.tasks import poke_stage
+
+    membership = ensure_member(team_name="Blue", email="owner@example.com")
+    lines = [
+        {
+            "custom_id": f"r{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {
+                "model": model,
+                "messages": [{"role": "user", "content": f"say {n}"}],
+                "test": {"key": f"r{n}", **test},
+            },
+        }
+        for n in range(rows)
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    file = BatchFile.objects.create(
+        team=membership.team,
+        filename="requests.jsonl",
+        purpose="batch",
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        storage_name=default_storage.save("uploads/input", ContentFile(content)),
+    )
+    made = Batch.objects.create(
+        team=membership.team,
+        owner=membership.user,
+        endpoint="/v1/chat/completions",
+        input_file=file,
+        input_file_ref=file.public_id,
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    poke_stage(made.pk)
+    return made.public_id
+
+
+def main() -> None:
+    """Call one of the functions above: NAME JSON-ARGUMENTS."""
+    import django
+
+    django.setup()
+    made = globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+    sys.stdout.write(f"{made}\n")
+
+
+if __name__ == "__main__":
+    main()
