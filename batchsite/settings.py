@@ -274,4 +274,5 @@ USE_TZ = True
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="auto")
 LOGGING_CONFIG = "batchsite.logs.configure"
-LOGGING: dict[str, object] = {}
+# Django calls LOGGING_CONFIG only when there is something here.
+LOGGING: dict[str, object] = {"version": 1}
