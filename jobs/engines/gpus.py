@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,3 +106,27 @@ def _or_none(read: Callable[[], Any]) -> Any:
 def _text(value: str | bytes) -> str:
     # Older releases of pynvml return bytes.
     return value.decode() if isinstance(value, bytes) else value
+
+
+class Watch(threading.Thread):
+    """Reads the GPUs every few seconds beside the host's loop.
+
+    A driver in trouble can block a reading for long; the heartbeat must go on.
+    """
+
+    def __init__(self, gpu_ids: str = "", *, seconds: float = 4) -> None:
+        super().__init__(name="gpu-watch", daemon=True)
+        self._gpu_ids = gpu_ids
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self.latest = Reading(note="the GPUs were not read yet")
+
+    def run(self) -> None:
+        while True:
+            self.latest = read_gpus(self._gpu_ids)
+            if self._stop.wait(self._seconds):
+                return
+
+    def end(self) -> None:
+        """Let the thread end after its present reading."""
+        self._stop.set()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine row as its host sees it: the token, the heartbeat, the host's columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from jobs import processes
+from jobs.models import Engine, ServedModel
+from jobs.models.engines import STALE_SECONDS, database_time
+
+
+class NotAManagedEngine(Exception):
+    """The name belongs to an external engine."""
+
+
+class LostToken(Exception):
+    """Another host has taken this engine over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the feeder and people ask of the engine, as of `now` (database time)."""
+
+    now: datetime
+    wanted: ServedModel | None
+    in_flight: int
+    worker_heartbeat: datetime | None
+    worker_lives: bool
+    gpu_ids: str
+    generation: int
+
+
+class HostRow:
+    """Reads and writes one Engine row on behalf of the host that holds its token."""
+
+    def __init__(self, name: str, *, gpu_ids: str | None = None) -> None:
+        """Make the row if it is missing; `gpu_ids` None keeps what the row says."""
+        engine, _ = Engine.objects.get_or_create(
+            name=name, defaults={"kind": Engine.Kind.MANAGED}
+        )
+        if engine.kind != Engine.Kind.MANAGED:
+            raise NotAManagedEngine(
+                f"{name} is an external engine at {engine.base_url}: it has no host."
+            )
+        self.pk = engine.pk
+        self.name = name
+        self.token = processes.token()
+        self._gpu_ids = engine.gpu_ids if gpu_ids is None else gpu_ids
+
+    def acquire(self) -> str:
+        """Take the token if its holder is silent for 15 s or provably gone.
+
+        Returns "" on success, else who holds it, in words.
+        """
+        row = Engine.objects.filter(pk=self.pk)
+        holder = row.values_list("host_token", flat=True).get()
+        silent = Q(host_heartbeat__isnull=True) | Q(
+            host_heartbeat__lt=database_time(-STALE_SECONDS)
+        )
+        free = Q(host_token__in=["", self.token]) | silent
+        if processes.provably_gone(holder):
+            free |= Q(host_token=holder)
+        won = row.filter(free).update(
+            host_token=self.token, host_heartbeat=Now(), gpu_ids=self._gpu_ids
+        )
+        if won:
+            return ""
+        host, _, pid, _ = holder.rsplit("/", 3)
+        return f"process {pid} on {host} runs engine {self.name}"
+
+    def write(self, **columns: Any) -> None:
+        """Heartbeat, and these of the host's columns; LostToken when it is not ours."""
+        if not Engine.objects.filter(pk=self.pk, host_token=self.token).update(
+            host_heartbeat=Now(), **columns
+        ):
+            raise LostToken(f"another host has taken over engine {self.name}")
+
+    def read(self) -> Wishes:
+        """The columns of the others; `worker_lives` means seen within 15 s."""
+        engine = (
+            Engine.objects.filter(pk=self.pk)
+            .annotate(
+                now=Now(),
+                worker_lives=Q(worker_heartbeat__gt=database_time(-STALE_SECONDS)),
+            )
+            .select_related("wanted_model")
+            .get()
+        )
+        annotated = vars(engine)
+        return Wishes(
+            now=annotated["now"],
+            wanted=engine.wanted_model,
+            in_flight=engine.in_flight,
+            worker_heartbeat=engine.worker_heartbeat,
+            # NULL > … is NULL
+            worker_lives=bool(annotated["worker_lives"]),
+            gpu_ids=engine.gpu_ids,
+            generation=engine.generation,
+        )
+
+    def release(self) -> None:
+        """Give the token back, so that the next host need not wait."""
+        Engine.objects.filter(pk=self.pk, host_token=self.token).update(
+            host_token="", host_heartbeat=None
+        )
+
+
+def count_load_failure(model_id: int, *, limit: int, why: str) -> bool:
+    """One more failed load of a model; at `limit` it is failed. True when it is."""
+    row = ServedModel.objects.filter(pk=model_id)
+    row.update(load_failures=F("load_failures") + 1, state_reason=why)
+    return bool(
+        row.filter(load_failures__gte=limit, state=ServedModel.State.ENABLED).update(
+            state=ServedModel.State.FAILED
+        )
+    )
+
+
+def clear_load_failures(model_id: int) -> None:
+    """The model was loaded: earlier failures do not count any more."""
+    ServedModel.objects.filter(pk=model_id, load_failures__gt=0).update(
+        load_failures=0, state_reason=""
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the process of a managed engine for one model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+from jobs.models import Engine, ServedModel
+
+from . import install, vllm
+from .child import Child, rotated_log
+
+
+def record_path(engine: str) -> Path:
+    """Where the host of that name keeps which processes are its engine's."""
+    return Path(settings.RUN_DIR) / f"{engine}.json"
+
+
+def log_path(engine: str) -> Path:
+    """vLLM's log of the present start; those of earlier ones end in .1 to .5."""
+    return Path(settings.DATA_DIR) / "logs" / f"{engine}.log"
+
+
+def launch(
+    model: ServedModel,
+    *,
+    engine: str,
+    generation: int,
+    socket: Path,
+    gpu_ids: str,
+    gpu: bool,
+) -> Child:
+    """Start vLLM, or what BATCHSITE_ENGINE_MODULE names; OSError when it cannot run."""
+    python = install.engine_python()
+    run_dir = Path(settings.RUN_DIR)
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = vllm.command_line(
+        python=python,
+        module=settings.BATCHSITE_ENGINE_MODULE,
+        model=vllm.ModelSpec(
+            model.name, model.source, model.revision, model.engine_args
+        ),
+        socket_path=str(socket),
+        gpu=gpu,
+        cpu_flags=vllm.cpu_flags(),
+    )
+    env = vllm.environment(
+        os.environ,
+        python=python,
+        source=model.source,
+        gpu=gpu,
+        gpu_ids=gpu_ids,
+        own_python=str(python) == sys.executable,
+        secrets=external_key_names(),
+    )
+    return Child(
+        command=command,
+        env=env,
+        # Not the checkout: its folders must not be taken for packages.
+        folder=run_dir,
+        log=rotated_log(log_path(engine)),
+        socket=socket,
+        generation=generation,
+        record=record_path(engine),
+    )
+
+
+def external_key_names() -> list[str]:
+    """Variables that hold other engines' API keys; no engine's process gets them."""
+    return list(
+        Engine.objects.exclude(api_key_env="").values_list("api_key_env", flat=True)
+    )
