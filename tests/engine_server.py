@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -454,12 +455,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+@contextlib.contextmanager
+def core_process(wanted: bool) -> Iterator[None]:
+    """A process that outlives a killed API server, as vLLM's EngineCore does."""
+    core = subprocess.Popen(["sleep", "86400"]) if wanted else None
+    try:
+        yield
+    finally:
+        if core:
+            core.kill()
+            core.wait()
+
+
 def load(options: argparse.Namespace) -> None:
     """Take as long as asked, and fail when asked."""
-    if options.with_core:
-        # Outlives a killed API server, as vLLM's EngineCore does.
-        core = subprocess.Popen(["sleep", "86400"])
-        say(f"EngineCore pid={core.pid}")
     end = time.monotonic() + options.load_seconds
     while (left := end - time.monotonic()) > 0:
         say(f"Loading weights of {options.model}: {left:.1f} s left")
@@ -529,8 +538,8 @@ def main() -> None:
         sys.exit(f"cannot bind {options.uds or options.port}: {error}")
     # While loading, SIGTERM ends the process as it ends vLLM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    load(options)
-    with contextlib.suppress(KeyboardInterrupt):
+    with core_process(options.with_core), contextlib.suppress(KeyboardInterrupt):
+        load(options)
         asyncio.run(serve(options, sock))
 
 

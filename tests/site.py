@@ -237,7 +237,7 @@ def postgres() -> Iterator[PostgresServer]:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite file to copy."""
     template = Site(tmp_path_factory.mktemp("site-template"))
-    template.run("migrate", "--verbosity", "0")
+    template.run("migrate", "--skip-checks", "--verbosity", "0")
     template.query("PRAGMA wal_checkpoint(TRUNCATE)")
     return template.folder / "db.sqlite3"
 
@@ -249,7 +249,7 @@ def migrated_postgres(
     """The name of a migrated PostgreSQL database to copy."""
     url = postgres.create("site_template")
     folder = tmp_path_factory.mktemp("site-template")
-    Site(folder, database_url=url).run("migrate", "--verbosity", "0")
+    Site(folder, database_url=url).run("migrate", "--skip-checks", "--verbosity", "0")
     return "site_template"
 
 
