@@ -26,6 +26,10 @@ $(READY): constraints.txt pyproject.toml
 .PHONY: setup
 setup: $(READY) ## make the Python environment
 
+.PHONY: where
+where: ## print the folder of the Python environment
+	@echo $(VENV)
+
 # --- daily
 .PHONY: demo run
 demo: $(READY) ## the main job for real: vLLM, a batch through OpenAI's client, its answers
@@ -35,13 +39,13 @@ run: $(READY) ## start the whole site in this terminal
 
 .PHONY: test test-slow
 test: $(READY) ## the fast tests: SQLite, and PostgreSQL where its binaries are found
-	deploy/test.sh fast
+	VENV=$(VENV) deploy/test.sh fast
 test-slow: $(READY) ## the rest: killed processes, browser, real vLLM
-	deploy/test.sh slow
+	VENV=$(VENV) deploy/test.sh slow
 
 .PHONY: check format
 check: $(READY) ## lint, types, templates, deploy checks, missing migrations
-	deploy/check.sh
+	VENV=$(VENV) deploy/check.sh
 format: $(READY) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
@@ -58,4 +62,4 @@ bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
 engine: $(READY) ## install vLLM and the bundled model (make demo does it too)
 	$(BIN)/python manage.py installengine
 lock: $(READY) ## write constraints.txt anew from the newest versions that fit
-	deploy/lock.sh
+	VENV=$(VENV) deploy/lock.sh

@@ -22,7 +22,7 @@ from batchsite.accounts.people import ensure_member
 from jobs.models import Batch, BatchFile
 from tests.inputs import api_client, chat_lines
 
-pytest_plugins = ["tests.site", "tests.engine_process"]
+pytest_plugins = ["tests.site", "tests.engine_process", "tests.require_all"]
 MakeBatch = Callable[..., Batch]
 MakeFile = Callable[..., BatchFile]
 CLOSED_BECAUSE = {

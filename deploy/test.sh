@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `make test` and `make test-slow`. REQUIRE_ALL=1 makes a skipped test a failure;
+# COVERAGE=1 measures branches and fails below the limit in pyproject.toml.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="${VENV:?run this by make test}/bin:$PATH"
+BATCHSITE_DATA=$(mktemp -d)
+export BATCHSITE_DATA
+trap 'rm -rf "$BATCHSITE_DATA"' EXIT
+
+part() {
+  local name=$1 begin=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  "$@"
+  printf '== %s took %d s\n' "$name" $((SECONDS - begin))
+}
+
+arguments=()
+[ -z "${REQUIRE_ALL:-}" ] || arguments+=(--require-all)
+[ -z "${COVERAGE:-}" ] || arguments+=(--cov --cov-append --cov-report=)
+
+case "${1:-fast}" in
+  fast)
+    part "fast tests on SQLite" pytest "${arguments[@]}"
+    if python -c "import sys; from tests.postgres import binaries; sys.exit(binaries() is None)"; then
+      part "fast tests on PostgreSQL" python -m tests.postgres pytest "${arguments[@]}"
+    elif [ -n "${REQUIRE_ALL:-}" ]; then
+      echo "PostgreSQL's server binaries are missing (Debian package: postgresql)" >&2
+      exit 1
+    else
+      echo "PostgreSQL's server binaries were not found: its tests did not run"
+    fi
+    ;;
+  slow)
+    part "faults" pytest "${arguments[@]}" -m "slow and not vllm and not browser"
+    part "browser" pytest "${arguments[@]}" -m browser
+    part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}"
+    ;;
+  *)
+    echo "usage: deploy/test.sh fast|slow" >&2
+    exit 2
+    ;;
+esac
