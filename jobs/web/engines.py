@@ -72,7 +72,7 @@ def engines() -> list[Engine]:
     )
 
 
-def _flag(condition: Q) -> ExpressionWrapper[BooleanField[bool, bool]]:
+def _flag(condition: Q) -> ExpressionWrapper[Q]:
     return ExpressionWrapper(condition, output_field=BooleanField())
 
 

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+# Django's admin classes cannot be subscripted when they run.
+# mypy: disable-error-code="type-arg"
+"""The batch service in the admin: batches and engines to look after, history to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from batchsite.accounts import people
+from batchsite.accounts.models import User
+
+from . import lifecycle
+from .models import (
+    Batch,
+    BatchEvent,
+    BatchFile,
+    BatchRequest,
+    Chunk,
+    Engine,
+    EngineModel,
+    Measurement,
+    Result,
+    ServedModel,
+    Suspect,
+    ThroughputSample,
+    WebhookDelivery,
+    WorkerProcess,
+)
+
+# Tables of millions of rows are paged without ever being counted.
+COUNTED_ROWS = 10_000
+
+
+class ShortCount(Paginator):
+    """Counts at most 10,000 rows; filters find what lies behind them."""
+
+    @property
+    def count(self) -> int:
+        rows = self.object_list
+        if isinstance(rows, QuerySet):
+            return int(rows.order_by().values("pk")[:COUNTED_ROWS].count())
+        return len(rows)
+
+
+class ReadOnly(admin.ModelAdmin):
+    """Rows that only the service writes."""
+
+    show_full_result_count = False
+    paginator = ShortCount
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        return False
+
+
+@admin.register(Batch)
+class BatchAdmin(admin.ModelAdmin):
+    """Name, tags, priority, pause and webhook may be changed; the rest is history."""
+
+    list_display = [
+        "public_id",
+        "name",
+        "status",
+        "team",
+        "owner",
+        "model",
+        "total",
+        "completed",
+        "failed",
+        "priority",
+        "paused",
+        "created_at",
+    ]
+    list_filter = ["status", "paused", "team", "endpoint"]
+    search_fields = ["public_id", "name", "owner__email", "model"]
+    list_select_related = ["team", "owner"]
+    date_hierarchy = None
+    show_full_result_count = False
+    actions = ["cancel"]
+    changeable = ("name", "tags", "priority", "paused", "webhook_url")
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Batch | None = None
+    ) -> list[str]:
+        """Everything but what people decide."""
+        return [
+            field.name
+            for field in self.model._meta.fields
+            if field.name not in self.changeable
+        ]
+
+    def save_model(
+        self, request: HttpRequest, obj: Batch, form: Any, change: bool
+    ) -> None:
+        """Write only what was changed: the counters move meanwhile."""
+        if form.changed_data:
+            obj.save(update_fields=form.changed_data)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Batch | None = None
+    ) -> bool:
+        return False
+
+    @admin.action(description="Cancel the chosen batches", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Cancel each one; those that are too far are named with their status."""
+        assert isinstance(request.user, User)
+        asked = 0
+        for batch in queryset.select_related("team"):
+            try:
+                lifecycle.cancel(batch, message=f"by {request.user.email}")
+            except lifecycle.CannotCancel as refused:
+                self.message_user(
+                    request, f"{batch.public_id}: {refused}", messages.WARNING
+                )
+                continue
+            asked += 1
+            people.record(
+                action="batch.cancel",
+                actor=request.user,
+                team=batch.team,
+                target=batch.public_id,
+                address=request.META.get("REMOTE_ADDR") or None,
+            )
+        if asked:
+            noun = "batch is" if asked == 1 else "batches are"
+            self.message_user(request, f"{asked} {noun} being cancelled.")
+
+
+@admin.register(BatchFile)
+class BatchFileAdmin(ReadOnly):
+    list_display = [
+        "public_id",
+        "filename",
+        "purpose",
+        "bytes",
+        "team",
+        "created_at",
+        "expires_at",
+        "deleted_at",
+    ]
+    list_filter = ["purpose", "team"]
+    search_fields = ["public_id", "filename"]
+    list_select_related = ["team"]
+
+
+@admin.register(BatchRequest)
+class BatchRequestAdmin(ReadOnly):
+    list_display = ["custom_id", "batch", "index", "line", "model", "run_order"]
+    search_fields = ["=batch__public_id", "=custom_id"]
+    list_select_related = ["batch"]
+    raw_id_fields = ["batch", "duplicate_of"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BatchRequest]:
+        """Without bodies, which may be megabytes each, where rows are listed."""
+        found = super().get_queryset(request)
+        return found if _one(request) else found.defer("body")
+
+
+@admin.register(Result)
+class ResultAdmin(ReadOnly):
+    list_display = [
+        "request",
+        "batch",
+        "outcome",
+        "status_code",
+        "error_code",
+        "finish_reason",
+        "output_tokens",
+        "latency_ms",
+        "created_at",
+    ]
+    list_filter = ["outcome"]
+    search_fields = ["=batch__public_id", "=request__custom_id"]
+    list_select_related = ["batch", "request"]
+    raw_id_fields = ["batch", "request"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
+        """Without answers and bodies where rows are listed."""
+        found = super().get_queryset(request)
+        return found if _one(request) else found.defer("body", "request__body")
+
+
+def _one(request: HttpRequest) -> bool:
+    """Whether the page is that of one object."""
+    match = request.resolver_match
+    return match is not None and "object_id" in match.kwargs
+
+
+@admin.register(Chunk)
+class ChunkAdmin(ReadOnly):
+    list_display = [
+        "batch",
+        "start",
+        "end",
+        "state",
+        "model",
+        "engine",
+        "leased_by",
+        "lease_expires_at",
+        "attempts",
+    ]
+    list_filter = ["state"]
+    search_fields = ["=batch__public_id", "leased_by"]
+    list_select_related = ["batch", "engine"]
+    raw_id_fields = ["batch"]
+
+
+@admin.register(BatchEvent)
+class BatchEventAdmin(ReadOnly):
+    list_display = [
+        "created_at",
+        "batch",
+        "kind",
+        "old_status",
+        "new_status",
+        "message",
+    ]
+    list_filter = ["kind", "new_status"]
+    search_fields = ["=batch__public_id", "message"]
+    list_select_related = ["batch"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnly):
+    list_display = [
+        "batch",
+        "url",
+        "state",
+        "attempts",
+        "status_code",
+        "next_attempt_at",
+    ]
+    list_filter = ["state"]
+    search_fields = ["=batch__public_id", "url"]
+    list_select_related = ["batch"]
+
+
+@admin.register(Suspect)
+class SuspectAdmin(ReadOnly):
+    list_display = ["request", "deaths", "lonely_deaths", "group", "updated_at"]
+    list_select_related = ["request"]
+
+
+@admin.register(ServedModel)
+class ServedModelAdmin(admin.ModelAdmin):
+    list_display = [
+        "name",
+        "source",
+        "revision",
+        "state",
+        "load_failures",
+        "created_at",
+    ]
+    list_filter = ["state"]
+    search_fields = ["name", "source"]
+    readonly_fields = ["created_at"]
+
+
+class EngineModelInline(admin.TabularInline):
+    model = EngineModel
+    extra = 0
+
+
+@admin.register(Engine)
+class EngineAdmin(admin.ModelAdmin):
+    """People set the address and pause; state and gauges belong to the processes."""
+
+    list_display = [
+        "name",
+        "kind",
+        "state",
+        "loaded_model",
+        "in_flight",
+        "paused",
+        "version",
+        "host_heartbeat",
+        "worker_heartbeat",
+    ]
+    list_filter = ["kind", "state", "paused"]
+    search_fields = ["name", "base_url"]
+    list_select_related = ["loaded_model"]
+    inlines = [EngineModelInline]
+    changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids", "paused")
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Engine | None = None
+    ) -> list[str]:
+        """What the engine's host and worker write."""
+        return [
+            field.name
+            for field in self.model._meta.fields
+            if field.name not in self.changeable
+        ]
+
+    def save_model(
+        self, request: HttpRequest, obj: Engine, form: Any, change: bool
+    ) -> None:
+        """Write only what was changed: host and worker write the rest all the time."""
+        if not change:
+            obj.save()
+        elif form.changed_data:
+            obj.save(update_fields=form.changed_data)
+
+
+@admin.register(EngineModel)
+class EngineModelAdmin(admin.ModelAdmin):
+    list_display = ["engine", "served_model", "remote_name", "window"]
+    list_filter = ["engine"]
+    search_fields = ["served_model__name", "remote_name"]
+    list_select_related = ["engine", "served_model"]
+
+
+@admin.register(WorkerProcess)
+class WorkerProcessAdmin(ReadOnly):
+    list_display = ["token", "started_at", "heartbeat"]
+
+
+@admin.register(Measurement)
+class MeasurementAdmin(ReadOnly):
+    list_display = [
+        "served_model",
+        "engine",
+        "rows",
+        "output_tokens",
+        "seconds",
+        "created_at",
+    ]
+    list_filter = ["served_model"]
+    list_select_related = ["served_model", "engine"]
+
+
+@admin.register(ThroughputSample)
+class ThroughputSampleAdmin(ReadOnly):
+    list_display = ["at", "batch", "engine", "rows", "output_tokens", "seconds"]
+    search_fields = ["=batch__public_id"]
+    list_select_related = ["batch", "engine"]
