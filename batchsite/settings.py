@@ -240,7 +240,8 @@ STORAGES = {
 }
 FILE_UPLOAD_HANDLERS = ["jobs.uploads.SpoolUploadHandler"]
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
+# Outside production the finders serve, and nothing was collected.
+STATIC_ROOT = DATA_DIR / "static" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
