@@ -47,6 +47,10 @@ NO_TORCH_BUILD = re.compile(
     r"(No matching distribution found for|satisfies the requirement) torch\b"
     r"|ResolutionImpossible"
 )
+# What of pip's output tells how far it is: downloads over 10 MB, the last step.
+MILESTONE = re.compile(
+    r"\s*(Downloading \S+ \(\d{2,}\.\d MB\)|Installing collected packages)"
+)
 Say = Callable[[str], None]
 
 
@@ -216,11 +220,8 @@ def pip(python: Path, arguments: list[str], *, say: Say) -> tuple[int, str]:
     with process.stdout:
         for line in process.stdout:
             lines.append(line)
-            milestone = re.match(
-                r"\s*(Downloading (\S+) \((.*B)\)|Installing \w+)", line
-            )
-            if milestone:
-                say(f"  {milestone[1]}")
+            if milestone := MILESTONE.match(line):
+                say(f"  {milestone[1].replace('collected', 'the')}")
     return process.wait(), "".join(lines)
 
 

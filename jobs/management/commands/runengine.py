@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import re
 import signal
 import time
 from types import FrameType
@@ -13,10 +12,9 @@ from django.db import close_old_connections, connection
 from batchsite.accounts.installation import check_secret_key
 from jobs import processes
 from jobs.engines.hostrow import HostRow, LostToken, NotAManagedEngine
+from jobs.engines.registry import CannotRegister, check_engine_name
 from jobs.engines.supervisor import EngineHost
 from jobs.models import ServedModel
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 
 
 class Command(BaseCommand):
@@ -41,11 +39,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not NAME.fullmatch(options["name"]):
-            raise CommandError(
-                "--name takes 1 to 50 letters, digits, '-', '_' and '.', and begins"
-                " with a letter or digit."
-            )
+        try:
+            check_engine_name(options["name"])
+        except CannotRegister as error:
+            raise CommandError(str(error)) from error
         check_secret_key()
         if (model := options["model"]) and not (
             ServedModel.objects.loadable().filter(name=model).exists()

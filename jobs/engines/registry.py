@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adds models and external engines; the commands and the admin call these."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.db import transaction
+
+from jobs.models import Engine, EngineModel, ServedModel
+
+from . import install, probe, vllm
+from .client import EngineClient, EngineUnreachable, root_url
+
+DEFAULT_WINDOW = 64
+ENGINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
+
+
+class CannotRegister(Exception):
+    """What is wrong with the model or engine, and what to do, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedEngine:
+    """What add_engine did: public names to the engine's own names."""
+
+    engine: Engine
+    created: bool
+    models: dict[str, str]
+    removed: list[str] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
+
+
+def add_model(
+    *,
+    name: str,
+    source: str,
+    revision: str = "",
+    engine_args: Sequence[str] = (),
+) -> tuple[ServedModel, bool]:
+    """Register a model that managed engines load, or change it; True when it is new.
+
+    A path is made absolute and must hold a config.json. A failed model is enabled
+    again. Raises CannotRegister.
+    """
+    check_name(name, "model")
+    if own := vllm.own_argument(engine_args):
+        hint = " Use --revision." if own == "--revision" else ""
+        raise CannotRegister(f"{own} is set by Batchsite itself.{hint}")
+    values = {
+        "source": checked_source(source),
+        "revision": revision,
+        "engine_args": list(engine_args),
+    }
+    with transaction.atomic():
+        model, created = ServedModel.objects.select_for_update().get_or_create(
+            name=name, defaults=values
+        )
+        if not created:
+            for column, value in (values | enabled_again(model)).items():
+                setattr(model, column, value)
+            model.save(
+                update_fields=[*values, "state", "state_reason", "load_failures"]
+            )
+    return model, created
+
+
+def add_bundled_model() -> tuple[ServedModel, bool]:
+    """Register the model that comes with Batchsite; CannotRegister if not installed."""
+    return add_model(name=install.MODEL_NAME, source=str(install.model_folder()))
+
+
+def enabled_again(model: ServedModel) -> dict[str, object]:
+    """The columns that let a failed model be tried anew; {} for any other."""
+    if model.state != ServedModel.State.FAILED:
+        return {}
+    return {
+        "state": ServedModel.State.ENABLED,
+        "state_reason": "",
+        "load_failures": 0,
+    }
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that does not fit its column or a header of HTTP."""
+    if not 0 < len(name) <= 200 or not name.isprintable() or name != name.strip():
+        raise CannotRegister(
+            f"{name!r} is no {what} name: 1 to 200 printable characters."
+        )
+
+
+def check_engine_name(name: str) -> None:
+    """Refuse a name that cannot be part of a file's and a queue's name."""
+    if not ENGINE_NAME.fullmatch(name):
+        raise CannotRegister(
+            f"{name!r} is no engine name: 1 to 50 letters, digits, '-', '_' and '.',"
+            " beginning with a letter or digit."
+        )
+
+
+def checked_source(source: str) -> str:
+    """A Hugging Face id as it is, a path made absolute; CannotRegister if unusable."""
+    path = Path(source).expanduser()
+    if not vllm.is_local(source) and not path.is_dir():
+        if source.count("/") > 1 or not source.strip("/") or " " in source:
+            raise CannotRegister(
+                f"{source!r} is neither a folder nor a Hugging Face id (owner/name)."
+            )
+        return source
+    path = path.resolve()
+    if not (path / "config.json").is_file():
+        raise CannotRegister(
+            f"{path} is no model folder: it has no config.json."
+            if path.is_dir()
+            else f"There is no folder {path}."
+        )
+    return str(path)
+
+
+def add_engine(
+    *,
+    name: str,
+    url: str,
+    api_key_env: str = "",
+    renames: Mapping[str, str] | None = None,
+    window: int = DEFAULT_WINDOW,
+) -> AddedEngine:
+    """Register an external OpenAI-compatible server and the models it lists.
+
+    `renames` gives public names to some of the engine's own; the others keep theirs.
+    Models become usable at once. Run again, it brings the engine up to date. Raises
+    CannotRegister when the server cannot be used or a name clashes.
+    """
+    check_engine(name=name, url=url, api_key_env=api_key_env, window=window)
+    about = ask(url=url, api_key_env=api_key_env)
+    models = public_names(about.models, renames or {})
+    for public in models:
+        check_name(public, "model")
+    with transaction.atomic():
+        engine, created = Engine.objects.update_or_create(
+            name=name,
+            defaults={
+                "kind": Engine.Kind.EXTERNAL,
+                "base_url": root_url(url),
+                "api_key_env": api_key_env,
+                "version": about.version,
+                "state": Engine.State.READY,
+                "state_reason": f"serves at {root_url(url)}",
+            },
+        )
+        return AddedEngine(
+            engine,
+            created,
+            models,
+            removed=serve_exactly(engine, models, window),
+            disabled=list(
+                ServedModel.objects.filter(
+                    name__in=models, state=ServedModel.State.DISABLED
+                ).values_list("name", flat=True)
+            ),
+        )
+
+
+def check_engine(*, name: str, url: str, api_key_env: str, window: int) -> None:
+    """CannotRegister for values that cannot be an external engine's."""
+    if not (parts := urlsplit(url)).netloc or parts.scheme not in ("http", "https"):
+        raise CannotRegister(f"{url!r} is no http or https address.")
+    if parts.query or parts.fragment or parts.username:
+        raise CannotRegister(
+            "The address must be plain (no key, no '?'): the key's place is an"
+            " environment variable, named by --api-key-env."
+        )
+    check_engine_name(name)
+    if window < 1:
+        raise CannotRegister("--window must be at least 1.")
+    if api_key_env and not os.environ.get(api_key_env):
+        raise CannotRegister(
+            f"The environment variable {api_key_env} is not set here. It must hold the"
+            " engine's key, for this command and for the engine's worker."
+        )
+    if Engine.objects.filter(name=name, kind=Engine.Kind.MANAGED).exists():
+        raise CannotRegister(
+            f"{name} is the name of a managed engine (runengine); take another one."
+        )
+
+
+def ask(*, url: str, api_key_env: str) -> probe.Identity:
+    """What the server says about itself; CannotRegister when it is no use."""
+    key = os.environ.get(api_key_env, "") if api_key_env else ""
+    try:
+        return probe.identity(EngineClient(base_url=url, api_key=key))
+    except EngineUnreachable as error:
+        raise CannotRegister(f"{root_url(url)} cannot be reached: {error}.") from error
+    except probe.BadAnswer as error:
+        hint = "" if api_key_env else " Does it need --api-key-env?"
+        raise CannotRegister(
+            f"{root_url(url)} cannot be used: {error}."
+            f"{hint if 'API key' in str(error) else ''}"
+        ) from error
+
+
+def public_names(listed: Sequence[str], renames: Mapping[str, str]) -> dict[str, str]:
+    """Public to remote names; CannotRegister for an unlisted or doubled one."""
+    for remote in renames.values():
+        if remote not in listed:
+            raise CannotRegister(
+                f"The engine serves no {remote!r}. It serves: {', '.join(listed)}."
+            )
+    renamed = set(renames.values())
+    kept = {remote: remote for remote in listed if remote not in renamed}
+    if doubled := sorted(set(renames) & set(kept)):
+        raise CannotRegister(
+            f"{doubled[0]!r} is the name of another model of this engine already;"
+            " take another public name."
+        )
+    return dict(renames) | kept
+
+
+def serve_exactly(engine: Engine, models: Mapping[str, str], window: int) -> list[str]:
+    """Make the engine's models these; returns the public names it serves no more."""
+    for public, remote in models.items():
+        model, _ = ServedModel.objects.get_or_create(name=public)
+        if changes := enabled_again(model):
+            ServedModel.objects.filter(pk=model.pk).update(**changes)
+        EngineModel.objects.update_or_create(
+            engine=engine,
+            served_model=model,
+            defaults={"remote_name": remote, "window": window},
+        )
+    gone = engine.serves.exclude(served_model__name__in=models)
+    names = list(gone.values_list("served_model__name", flat=True))
+    gone.delete()
+    return names
