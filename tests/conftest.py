@@ -39,7 +39,6 @@ def data_folder(settings: Settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = folder
     settings.SPOOL_DIR = folder / "spool"
     settings.RUN_DIR = folder / "run"
-    settings.STATIC_ROOT = None
     storages = dict(settings.STORAGES)
     options = {**storages["default"]["OPTIONS"], "location": str(folder / "files")}
     storages["default"] = {**storages["default"], "OPTIONS": options}

@@ -29,6 +29,19 @@ def chat_lines(rows: int, *, model: str = "tiny") -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+def error_of(r: Any) -> tuple[int, str | None, str | None]:
+    """Status, param and code of an answer that must be OpenAI's error envelope."""
+    assert r["Content-Type"] == "application/json"
+    assert r["x-request-id"].startswith("req_")
+    assert set(r.json()) == {"error"}
+    told = r.json()["error"]
+    assert set(told) == {"message", "type", "param", "code"}
+    kind = "server_error" if r.status_code >= 500 else "invalid_request_error"
+    assert told["type"] == kind
+    assert told["message"]
+    return r.status_code, told["param"], told["code"]
+
+
 def api_client(user: User, team: Team, **fields: Any) -> APIClient:
     """A client with a new key of that person for that team; `fields` are the key's.
 

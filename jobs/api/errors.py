@@ -177,5 +177,4 @@ class OpenAIErrorMiddleware:
             message = SERVER_ERROR
         else:
             message = f"The request was refused: {response.reason_phrase}."
-        response.close()
         return JsonResponse(envelope(message, status=status), status=status)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -104,7 +105,7 @@ def listed(values: Iterable[str]) -> str:
 
 def integer(param: str, value: Any, *, least: int, most: int) -> int:
     """An integer in the range, or a text of digits that is one."""
-    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type(param, "an integer", value)

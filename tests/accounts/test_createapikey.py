@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""manage.py createapikey."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from batchsite.accounts.models import ApiKey, Membership, Team, User
+
+
+def createapikey(
+    team: str = "Blue", user: str = "ann@example.com", name: str = "ci"
+) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command(
+        "createapikey",
+        *(f"--team={team}", f"--user={user}", f"--name={name}"),
+        stdout=out,
+        stderr=err,
+    )
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_key_is_alone_on_the_last_line_and_works(client: Client, db: None) -> None:
+    out, err = createapikey()
+    token = out.splitlines()[-1]
+    assert out == f"{token}\n"
+    assert token not in err
+    assert "Blue" in err
+    headers = {"authorization": f"Bearer {token}"}
+    assert client.get("/v1/files", headers=headers).status_code == 200
+    membership = Membership.objects.get()
+    assert (membership.team.name, membership.user.email, membership.role) == (
+        "Blue",
+        "ann@example.com",
+        "owner",
+    )
+
+
+def test_what_exists_is_used(team: Team, viewer: User) -> None:
+    createapikey(user="Viewer@example.com", name=" second ")
+    key = ApiKey.objects.get()
+    assert (key.team, key.user, key.name) == (team, viewer, "second")
+    assert Membership.objects.get(user=viewer).role == "viewer"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"user": "nobody"}, "--user must be an e-mail address"),
+        ({"team": " "}, "--team must have 1 to 100 characters"),
+        ({"team": "x" * 101}, "--team must have 1 to 100 characters"),
+        ({"name": ""}, "--name must have 1 to 100 characters"),
+    ],
+)
+def test_wrong_options_make_nothing(
+    db: None, options: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(CommandError, match=problem):
+        createapikey(**options)
+    assert not Team.objects.exists()
+    assert not User.objects.exists()
