@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, URLField
 from django.http import HttpRequest
 
 from batchsite.accounts import people
@@ -90,10 +90,10 @@ class BatchAdmin(admin.ModelAdmin):
     list_filter = ["status", "paused", "team", "endpoint"]
     search_fields = ["public_id", "name", "owner__email", "model"]
     list_select_related = ["team", "owner"]
-    date_hierarchy = None
     show_full_result_count = False
     actions = ["cancel"]
     changeable = ("name", "tags", "priority", "paused", "webhook_url")
+    formfield_overrides = {URLField: {"assume_scheme": "https"}}
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Batch | None = None

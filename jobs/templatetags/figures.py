@@ -39,7 +39,7 @@ ENGINE_CHIPS = {
 }
 NOTHING = "\N{EN DASH}"
 # A failed row among fifty thousand must still be seen.
-THINNEST = 0.8
+THINNEST = 0.5
 
 
 @register.simple_tag

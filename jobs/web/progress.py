@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -158,11 +158,17 @@ def sparkline(taken: Sequence[Sample], now: datetime) -> str:
     )
 
 
-def progress(batch: Batch, *, waiting: str = "") -> Progress:
-    """The live part of the detail page; `waiting` says why nothing runs, if known."""
+def progress(batch: Batch, *, why_waiting: Callable[[], str]) -> Progress:
+    """The live part of the detail page.
+
+    `why_waiting` is asked only when a running batch had no result for a minute.
+    """
     now = timezone.now()
     taken = [] if batch.is_terminal else samples(batch, now)
     current = rate(taken, now, RATE_WINDOW)
+    idle = current.last is None or now - current.last > STALLED_AFTER
+    runs = batch.status == Status.IN_PROGRESS and not batch.paused
+    waiting = why_waiting() if runs and idle else ""
     figures = [
         _far(batch),
         _fast(batch, current),
@@ -172,15 +178,6 @@ def progress(batch: Batch, *, waiting: str = "") -> Progress:
     line = sparkline(taken, now)
     sentence = _sentence(batch, current, now, waiting)
     return Progress(sentence, figures, line, (batch.status, sentence, line, *figures))
-
-
-def is_idle(batch: Batch) -> bool:
-    """Whether a running batch had no result for a minute, or none yet."""
-    if batch.status != Status.IN_PROGRESS:
-        return False
-    now = timezone.now()
-    last = rate(samples(batch, now), now, RATE_WINDOW).last
-    return last is None or now - last > STALLED_AFTER
 
 
 def _far(batch: Batch) -> Figure:

@@ -22,7 +22,7 @@ from jobs.models import Batch, Result, ServedModel
 
 from . import engines, pages, previews
 from .conditional import fragment, page
-from .progress import is_idle, progress
+from .progress import progress
 
 # Error lists are read on the page up to here; the report holds all of them.
 SHOWN_ERRORS = 100
@@ -101,12 +101,12 @@ def _batch_poll(request: HttpRequest, batch: Batch) -> HttpResponse:
 
 
 def _live(batch: Batch, *, seen: int) -> dict[str, Any]:
-    waiting = ""
-    if not batch.paused and is_idle(batch):
-        waiting = engines.waiting_reason(batch, engines.engines())
+    def why_waiting() -> str:
+        return engines.waiting_reason(batch, engines.engines())
+
     return {
         "batch": batch,
-        "progress": progress(batch, waiting=waiting),
+        "progress": progress(batch, why_waiting=why_waiting),
         "seen": seen,
         "fresh_results": max(batch.result_seq - seen, 0),
     }
@@ -221,8 +221,12 @@ def batch_error_report(request: HttpRequest, code: str) -> FileResponse:
 def file_download(request: HttpRequest, code: str) -> FileResponse:
     """The file's bytes, always as a download: a browser must not render them."""
     file = get_file(request, code)
+    try:
+        content = submit.open_content(file)
+    except FileNotFoundError as gone:
+        raise Http404("The bytes of this file are gone.") from gone
     return FileResponse(
-        submit.open_content(file),
+        content,
         as_attachment=True,
         filename=get_valid_filename(file.filename or file.public_id),
         content_type="application/jsonl",

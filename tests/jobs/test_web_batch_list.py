@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from batchsite.accounts.models import Team, User
+from jobs.models import Batch, ServedModel
+from jobs.web import pages
+from tests.conftest import MakeBatch
+from tests.web import rows
+
+HTMX = {"hx-request": "true"}
+
+
+def titles(html: str) -> list[str]:
+    """What the rows of the list are called, in their order."""
+    return re.findall(r"data-row-link>([^<]*)</a>", html)
+
+
+@pytest.fixture
+def list_of_seven(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> list[Batch]:
+    """Seven batches, pages of three."""
+    monkeypatch.setattr(pages, "BATCHES", 3)
+    return [make_batch(name=f"b{n}") for n in range(1, 8)]
+
+
+def test_a_row_says_who_what_and_how_far(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(
+        make_batch, name="CV parsing", total=50_000, completed=31_203, failed=37,
+        result_seq=31_240,
+    )  # fmt: skip
+    client.force_login(owner)
+
+    page = client.get("/batches/").content.decode()
+
+    for words in (
+        "CV parsing",
+        f"/batches/{batch.public_id}/",
+        "owner@example.com",
+        "tiny",
+        "31,240 of 50,000",
+        "(37 failed)",
+        "running",
+        "41 min ago",
+    ):
+        assert words in page
+
+
+def test_batches_of_other_teams_do_not_exist(
+    client: Client, stranger: User, staff: User, make_batch: MakeBatch
+) -> None:
+    make_batch(name="ours")
+    client.force_login(stranger)
+    assert "ours" not in client.get("/batches/").content.decode()
+
+    client.force_login(staff)
+    assert titles(client.get("/batches/").content.decode()) == ["ours"]
+
+
+def test_keyset_pages_lead_there_and_back(
+    client: Client, owner: User, list_of_seven: list[Batch]
+) -> None:
+    client.force_login(owner)
+    first = client.get("/batches/").content.decode()
+    older = f"?before={list_of_seven[4].public_id}"
+    second = client.get(f"/batches/{older}").content.decode()
+    newer = f"?after={list_of_seven[3].public_id}"
+    last = client.get(f"/batches/?before={list_of_seven[1].public_id}")
+
+    assert titles(first) == ["b7", "b6", "b5"]
+    assert f'href="{older}"' in first
+    assert "after=" not in first
+    assert titles(second) == ["b4", "b3", "b2"]
+    assert f'href="{newer}"' in second
+    assert titles(client.get(f"/batches/{newer}").content.decode()) == [
+        "b7",
+        "b6",
+        "b5",
+    ]
+    assert titles(last.content.decode()) == ["b1"]
+    assert "before=" not in re.sub(r'hx-get="[^"]*"', "", last.content.decode())
+
+
+def test_a_new_batch_does_not_move_the_older_pages(
+    client: Client, owner: User, list_of_seven: list[Batch], make_batch: MakeBatch
+) -> None:
+    client.force_login(owner)
+    older = f"/batches/?before={list_of_seven[4].public_id}"
+    before = titles(client.get(older).content.decode())
+    make_batch(name="b8")
+
+    assert titles(client.get(older).content.decode()) == before
+
+
+def test_status_filter_is_in_the_address_and_kept_by_pages(
+    client: Client, owner: User, list_of_seven: list[Batch], make_batch: MakeBatch
+) -> None:
+    make_batch(name="done", status=Batch.Status.COMPLETED)
+    client.force_login(owner)
+
+    active = client.get("/batches/?status=active").content.decode()
+    completed = client.get("/batches/?status=completed").content.decode()
+    none = client.get("/batches/?status=expired").content.decode()
+    unknown = client.get("/batches/?status=<b>").content.decode()
+
+    assert titles(active) == ["b7", "b6", "b5"]
+    assert "?status=active&amp;before=" in active
+    assert titles(completed) == ["done"]
+    assert "No batches here" in none
+    assert titles(unknown) == ["done", "b7", "b6"]
+    assert "<b>" not in unknown
+
+
+def test_an_empty_list_says_how_to_send_the_first_batch(
+    client: Client, owner: User
+) -> None:
+    ServedModel.objects.create(name="smol", source="/m")
+    client.force_login(owner)
+
+    page = client.get("/batches/").content.decode()
+
+    assert 'OpenAI(base_url="http://testserver/v1")' in page
+    assert "curl http://testserver/v1/files" in page
+    assert "&quot;smol&quot;" in page or '"smol"' in page
+
+
+def test_a_poll_gets_the_rows_alone(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    make_batch(name="one")
+    client.force_login(owner)
+
+    r = client.get("/batches/", headers=HTMX)
+
+    html = r.content.decode().strip()
+    assert html.startswith('<div id="batch-rows"')
+    assert "<html" not in html
+    assert titles(html) == ["one"]
+    # One address, two answers: a cache must not mix them up.
+    assert "HX-Request" in r["Vary"]
+
+
+def test_an_unchanged_list_is_not_sent_again(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(make_batch)
+    client.force_login(owner)
+    etag = client.get("/batches/", headers=HTMX)["ETag"]
+
+    same = client.get("/batches/", headers=HTMX | {"if-none-match": etag})
+    rows.answer(batch, [rows.chat("yes")])
+    changed = client.get("/batches/", headers=HTMX | {"if-none-match": etag})
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert changed.status_code == 200
+    assert "1 of 1,000" in changed.content.decode()
+
+
+def test_polls_are_slower_when_nothing_is_active(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    client.force_login(owner)
+    make_batch(status=Batch.Status.COMPLETED)
+    quiet = client.get("/batches/").content.decode()
+    make_batch()
+    busy = client.get("/batches/").content.decode()
+
+    assert 'hx-trigger="every 30s"' in quiet
+    assert 'hx-trigger="every 5s"' in busy
+
+
+def test_queries_do_not_grow_with_the_rows(
+    client: Client,
+    owner: User,
+    make_batch: MakeBatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for n in range(12):
+        rows.running(make_batch, name=f"b{n}")
+    client.force_login(owner)
+
+    # session, user, batches; the frame adds active batches, engines, control workers
+    with django_assert_num_queries(6):
+        client.get("/batches/")
+    with django_assert_num_queries(3):
+        client.get("/batches/", headers=HTMX)
+
+
+def test_hostile_names_are_text(
+    client: Client, owner: User, make_batch: MakeBatch, team: Team
+) -> None:
+    make_batch(name='<script>alert("x")</script>', model="<img src=x>")
+    client.force_login(owner)
+
+    page = client.get("/batches/").content.decode()
+
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_cancelled_batch_shows_what_was_answered(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    ended = timezone.now() - timedelta(hours=2)
+    make_batch(
+        status=Batch.Status.CANCELLED,
+        completed=120,
+        failed=180,
+        created_at=ended - timedelta(minutes=95),
+        cancelled_at=ended,
+    )
+    client.force_login(owner)
+
+    page = client.get("/batches/").content.decode()
+
+    assert "120 of 300 answered" in page
+    assert "1 h 35 min" in page

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from batchsite.accounts.models import User
+from jobs.models import Engine
+from tests.web import rows
+
+GAUGES = {
+    "gpus": [
+        {
+            "name": "H100",
+            "utilization": 97,
+            "memory_used": 70_400_000_000,
+            "memory_total": 85_500_000_000,
+            "temperature": 61,
+            "power": 588.4,
+        }
+    ],
+    "running": 236,
+    "waiting": 0,
+    "kv_cache": 0.95,
+    "prefix_hits": 0.64,
+}
+
+
+def test_a_ready_engine_shows_its_gauges(client: Client, owner: User) -> None:
+    rows.managed(gauges=GAUGES, version="0.32.0", in_flight=236)
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    for words in (
+        "gpu0",
+        "ready",
+        "tiny",
+        "vLLM 0.32.0",
+        "95 %",
+        "64 %",
+        "H100",
+        "97 %",
+        "70 GB of 86 GB",
+        "61 °C",
+        "588 W",
+    ):
+        assert words in page
+    # A cache that is nearly full wants an eye.
+    assert page.count("bar-hot") == 1
+
+
+def test_no_gpu_is_said_in_words(client: Client, owner: User) -> None:
+    rows.managed(gauges={"gpu_note": "no GPU: driver not loaded"})
+    rows.managed("gpu1")
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert "no GPU: driver not loaded" in page
+    assert page.count("no GPU") == 2
+
+
+def test_loading_shows_how_long_and_the_last_line(client: Client, owner: User) -> None:
+    rows.managed(
+        state=Engine.State.LOADING,
+        state_reason="swapping to tiny",
+        gauges={"loading": {"elapsed": 19.4, "line": "<b>Loading weights"}},
+    )
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert "swapping to tiny · loading for 19 s" in page
+    assert "&lt;b&gt;Loading weights" in page
+
+
+def test_a_dead_host_and_worker_are_named_with_their_commands(
+    client: Client, owner: User
+) -> None:
+    rows.managed(alive=False)
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+    cards = page[page.index('id="engine-cards"') :]
+
+    # The last state that a dead host wrote is not shown as the present one.
+    assert "not running" in cards
+    assert ">ready<" not in cards
+    assert "manage.py runengine --name gpu0" in cards
+    assert "manage.py runworker --engine gpu0" in cards
+
+
+def test_pause_and_fault_are_said(client: Client, owner: User) -> None:
+    rows.managed(paused=True, fault="the engine answered 401: check its key")
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert "Paused: it takes no new requests." in page
+    assert "the engine answered 401: check its key" in page
+
+
+def test_unexpected_gauges_do_not_break_the_page(client: Client, owner: User) -> None:
+    rows.managed(gauges={"gpus": "none", "running": "x", "loading": [1], "kv_cache": 7})
+    rows.managed("gpu1", gauges={"gpus": [3, {"utilization": None}]})
+    client.force_login(owner)
+
+    assert client.get("/engines/").status_code == 200
+
+
+def test_polls_get_the_cards_alone_and_304(
+    client: Client, owner: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for n in range(4):
+        rows.managed(f"gpu{n}", gauges=GAUGES)
+    client.force_login(owner)
+
+    # session, user, engines
+    with django_assert_num_queries(3):
+        r = client.get("/engines/", headers={"hx-request": "true"})
+    again = client.get(
+        "/engines/", headers={"hx-request": "true", "if-none-match": r["ETag"]}
+    )
+
+    assert r.content.decode().strip().startswith('<div id="engine-cards"')
+    assert "<html" not in r.content.decode()
+    assert again.status_code == 304
+
+
+def test_without_engines_the_page_says_how_to_get_one(
+    client: Client, owner: User
+) -> None:
+    client.force_login(owner)
+
+    assert (
+        "manage.py addengine NAME --url URL" in client.get("/engines/").content.decode()
+    )

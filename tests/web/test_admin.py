@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from batchsite.accounts.models import ApiKey, AuditEvent, Team, User
+from batchsite.accounts.people import create_api_key
+from jobs.models import Batch, BatchEvent, Engine
+from tests.conftest import MakeBatch
+from tests.web import rows
+
+OURS = [
+    model
+    for label in ("accounts", "jobs")
+    for model in apps.get_app_config(label).get_models()
+]
+WRITTEN_BY_THE_SERVICE = {
+    "batchevent",
+    "result",
+    "auditevent",
+    "batchrequest",
+    "apikey",
+}
+
+
+@pytest.fixture
+def everything(make_batch: MakeBatch, team: Team, owner: User) -> Batch:
+    """A row in most tables."""
+    batch = rows.running(make_batch)
+    rows.answer(batch, [rows.chat("yes")], failed=[rows.CONTEXT_ERROR])
+    engine = rows.managed()
+    rows.sampled(batch, engine, minutes=1)
+    rows.control_worker()
+    create_api_key(team=team, user=owner, name="nightly")
+    BatchEvent.objects.create(batch=batch, kind="note", message="hello")
+    return batch
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.label_lower)
+def test_every_table_opens_in_the_admin(
+    client: Client, staff: User, everything: Batch, model: type[Model]
+) -> None:
+    assert admin.site.is_registered(model)
+    client.force_login(staff)
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+
+    listed = client.get(reverse(f"{name}_changelist"), {"q": "x"})
+    assert listed.status_code == 200
+    assert client.get(reverse(f"{name}_changelist")).status_code == 200
+
+    row = model._default_manager.first()
+    if row is not None:
+        changed = client.get(reverse(f"{name}_change", args=[row.pk]))
+        assert changed.status_code == 200
+
+    added = client.get(reverse(f"{name}_add"))
+    assert added.status_code in (200, 403)
+    # History cannot be invented.
+    if model._meta.model_name in WRITTEN_BY_THE_SERVICE:
+        assert added.status_code == 403
+
+
+def test_history_cannot_be_changed_or_deleted(
+    client: Client, staff: User, everything: Batch
+) -> None:
+    client.force_login(staff)
+    event = BatchEvent.objects.get(kind="note")
+
+    changed = client.post(
+        f"/admin/jobs/batchevent/{event.pk}/change/", {"message": "x"}
+    )
+    deleted = client.post(f"/admin/jobs/batchevent/{event.pk}/delete/", {"post": "yes"})
+
+    assert (changed.status_code, deleted.status_code) == (403, 403)
+    event.refresh_from_db()
+    assert event.message == "hello"
+
+
+def test_big_tables_are_listed_without_counting_them(
+    client: Client, staff: User, everything: Batch
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    client.force_login(staff)
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        client.get("/admin/jobs/result/")
+    counts = [
+        q["sql"] for q in captured if "COUNT(" in q["sql"] and "jobs_result" in q["sql"]
+    ]
+
+    assert counts
+    assert all("LIMIT 10000" in sql for sql in counts)
+    # Answers of megabytes are not read for a list.
+    assert not any('"jobs_result"."body"' in q["sql"] for q in captured)
+
+
+def test_cancel_action_goes_through_the_lifecycle(
+    client: Client, staff: User, make_batch: MakeBatch
+) -> None:
+    active = rows.running(make_batch)
+    done = make_batch(status=Batch.Status.COMPLETED)
+    client.force_login(staff)
+
+    r = client.post(
+        "/admin/jobs/batch/",
+        {"action": "cancel", "_selected_action": [active.pk, done.pk]},
+        follow=True,
+    )
+
+    active.refresh_from_db()
+    done.refresh_from_db()
+    assert (active.status, done.status) == ("cancelling", "completed")
+    assert "1 batch is being cancelled." in r.content.decode()
+    assert "Cannot cancel a batch with status" in r.content.decode()
+    assert BatchEvent.objects.get(batch=active).message == "by staff@example.com"
+    assert AuditEvent.objects.get(action="batch.cancel").target == active.public_id
+
+
+def test_a_batch_changes_only_where_people_decide(
+    client: Client, staff: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(make_batch)
+    client.force_login(staff)
+
+    r = client.post(
+        f"/admin/jobs/batch/{batch.pk}/change/",
+        {"name": "Renamed", "tags": "[]", "priority": "3", "status": "completed"},
+    )
+
+    batch.refresh_from_db()
+    assert r.status_code == 302
+    assert (batch.name, batch.priority, batch.status) == ("Renamed", 3, "in_progress")
+
+
+def test_an_external_engine_can_be_added(client: Client, staff: User) -> None:
+    client.force_login(staff)
+
+    r = client.post(
+        "/admin/jobs/engine/add/",
+        {
+            "name": "lab",
+            "kind": "external",
+            "base_url": "http://127.0.0.1:9/v1",
+            "serves-TOTAL_FORMS": "0",
+            "serves-INITIAL_FORMS": "0",
+        },
+    )
+
+    assert r.status_code == 302
+    assert Engine.objects.get().base_url == "http://127.0.0.1:9/v1"
+
+
+def test_revoke_action_shuts_a_key_out_once(
+    client: Client, staff: User, team: Team, owner: User
+) -> None:
+    create_api_key(team=team, user=owner, name="nightly")
+    key = ApiKey.objects.get()
+    client.force_login(staff)
+    action = {"action": "revoke", "_selected_action": [key.pk]}
+
+    first = client.post("/admin/accounts/apikey/", action, follow=True)
+    second = client.post("/admin/accounts/apikey/", action, follow=True)
+
+    assert "1 key was revoked." in first.content.decode()
+    assert "0 keys were revoked." in second.content.decode()
+    assert not ApiKey.objects.usable().exists()
+    assert AuditEvent.objects.filter(action="key.revoke").count() == 1
+
+
+def test_a_person_is_added_by_e_mail_address(client: Client, staff: User) -> None:
+    client.force_login(staff)
+
+    r = client.post(
+        "/admin/accounts/user/add/",
+        {
+            "email": "new@example.com",
+            "usable_password": "true",
+            "password1": "a long enough secret",
+            "password2": "a long enough secret",
+            "memberships-TOTAL_FORMS": "0",
+            "memberships-INITIAL_FORMS": "0",
+        },
+    )
+
+    assert r.status_code == 302
+    assert User.objects.get(email="new@example.com").check_password(
+        "a long enough secret"
+    )
