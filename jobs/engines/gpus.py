@@ -118,15 +118,15 @@ class Watch(threading.Thread):
         super().__init__(name="gpu-watch", daemon=True)
         self._gpu_ids = gpu_ids
         self._seconds = seconds
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self.latest = Reading(note="the GPUs were not read yet")
 
     def run(self) -> None:
         while True:
             self.latest = read_gpus(self._gpu_ids)
-            if self._stop.wait(self._seconds):
+            if self._ending.wait(self._seconds):
                 return
 
     def end(self) -> None:
         """Let the thread end after its present reading."""
-        self._stop.set()
+        self._ending.set()

@@ -16,6 +16,17 @@ class Command(BaseCommand):
     )
     requires_system_checks = ()
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        # argparse takes a value that begins with "--" for an option of its own.
+        if "--engine-args" in argv[:-1]:
+            place = argv.index("--engine-args")
+            argv = [
+                *argv[:place],
+                f"--engine-args={argv[place + 1]}",
+                *argv[place + 2 :],
+            ]
+        super().run_from_argv(argv)
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the name that requests carry as their model")
         parser.add_argument(

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db.migrations.recorder import MigrationRecorder
+from pytest_django import Settings
+
+from batchsite.accounts.models import Installation
+from jobs.engines import gpus
+from jobs.models import Engine, ServedModel
+from tests.nvml import FakeGpu, FakeNvml
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def complete(settings: Settings, tmp_path: Path, data_folder: Path) -> None:
+    """A site that has all it needs, with the test engine."""
+    data_folder.mkdir()
+    settings.BATCHSITE_CACHE = str(tmp_path / "cache")
+    settings.BATCHSITE_ENGINE_PYTHON = sys.executable
+    settings.BATCHSITE_ENGINE_MODULE = "tests.engine_server"
+
+
+def doctor() -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Whether all is well by its exit code and by its report, and its findings."""
+    out = StringIO()
+    try:
+        call_command("doctor", "--json", stdout=out)
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    report = json.loads(out.getvalue())
+    assert report["ok"] == (code == 0)
+    return code == 0, {finding["name"]: finding for finding in report["findings"]}
+
+
+def test_complete_site_is_well() -> None:
+    ServedModel.objects.create(name="tiny", source="org/tiny")
+    Engine.objects.create(name="gpu0", kind="managed")
+    well, found = doctor()
+    assert well
+    assert found["Migrations"]["text"] == "all applied"
+    assert found["Models"]["text"] == "tiny"
+    assert found["Engines"]["text"] == "gpu0 (managed, stopped)"
+    assert found["Secret key"]["ok"]
+
+
+def test_things_that_are_only_useful_do_not_fail_it() -> None:
+    well, found = doctor()
+    assert well
+    assert not found["Bundled model"]["ok"]
+    assert "installengine" in found["Bundled model"]["mend"]
+    assert "addmodel" in found["Models"]["mend"]
+
+
+def test_missing_engine_fails_it_with_the_command(settings: Settings) -> None:
+    settings.BATCHSITE_ENGINE_PYTHON = ""
+    well, found = doctor()
+    assert not well
+    assert found["Engine environment"]["mend"] == "manage.py installengine"
+    assert "Engine" not in found
+    settings.BATCHSITE_ENGINE_PYTHON = "/no/such/python"
+    assert "BATCHSITE_ENGINE_PYTHON" in doctor()[1]["Engine environment"]["mend"]
+
+
+def test_interpreter_without_vllm_fails_it(settings: Settings) -> None:
+    settings.BATCHSITE_ENGINE_MODULE = "vllm.entrypoints.openai.api_server"
+    well, found = doctor()
+    assert not well
+    assert found["Engine"]["text"] == "vLLM is not in there"
+
+
+def test_waiting_migration_fails_it() -> None:
+    MigrationRecorder.Migration.objects.filter(app="jobs").delete()
+    well, found = doctor()
+    assert not well
+    assert found["Migrations"]["mend"] == "manage.py migrate"
+
+
+def test_database_of_another_key_fails_it() -> None:
+    Installation.objects.update_or_create(pk=1, defaults={"key_fingerprint": "other"})
+    well, found = doctor()
+    assert not well
+    assert "adoptsecretkey" in found["Secret key"]["mend"]
+
+
+def test_gpus_are_named_and_decide_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpus, "pynvml", FakeNvml([FakeGpu(), FakeGpu()]))
+    found = doctor()[1]
+    assert found["GPU"]["text"] == "NVIDIA L4 (24 GB), NVIDIA L4 (24 GB)"
+    assert "would run on the GPU" in found["Engine"]["text"]
+
+
+def test_report_for_people_shows_how_to_mend(settings: Settings) -> None:
+    settings.BATCHSITE_ENGINE_PYTHON = ""
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("doctor", stdout=out)
+    assert "MISSING  Engine environment: vllm" in out.getvalue()
+    assert "-> manage.py installengine" in out.getvalue()
+    assert "1 needed thing(s) missing." in out.getvalue()

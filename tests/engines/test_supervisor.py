@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's single steps, with the test engine as its real child."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from jobs import processes
+from jobs.engines import supervisor
+from jobs.engines.hostrow import HostRow, LostToken, NotAManagedEngine
+from jobs.engines.supervisor import EngineHost
+from jobs.models import Engine, ServedModel
+from tests.site import ROOT, wait_for
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def test_engine_is_the_engine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BATCHSITE_ENGINE_PYTHON = sys.executable
+    settings.BATCHSITE_ENGINE_MODULE = "tests.engine_server"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def host() -> Iterator[EngineHost]:
+    """An engine host that holds its token; its engine is gone after the test."""
+    made = EngineHost(HostRow("gpu0"))
+    assert made.row.acquire() == ""
+    made.open()
+    yield made
+    Engine.objects.update(host_token=made.row.token)
+    while not made.stop(at_once=True):
+        pass
+    made.close()
+
+
+def model(name: str = "tiny", *engine_args: str, **over: Any) -> ServedModel:
+    columns = {"source": f"org/{name}", "engine_args": list(engine_args)} | over
+    return ServedModel.objects.create(name=name, **columns)
+
+
+def want(wanted: ServedModel | None) -> None:
+    Engine.objects.update(wanted_model=wanted)
+
+
+def until(host: EngineHost, state: str, *, timeout: float = 15) -> Engine:
+    """Step until the row says so."""
+
+    def look() -> Engine | None:
+        # The test need not wait for the time of the next look.
+        host._looked = 0
+        host.step()
+        return Engine.objects.filter(state=state).first()
+
+    try:
+        found = wait_for(look, timeout=timeout, what=state)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {vars(Engine.objects.get())}") from error
+    assert found is not None
+    return found
+
+
+def test_engine_without_a_wish_is_stopped_and_says_why(host: EngineHost) -> None:
+    host.step()
+    host.step()
+    host.step()
+    engine = Engine.objects.get()
+    assert (engine.state, engine.state_reason) == ("stopped", supervisor.WAITS)
+    assert engine.host_heartbeat is not None
+    assert engine.gauges["gpu_note"] or engine.gauges["gpus"]
+
+
+def test_wanted_model_is_loaded_with_progress_in_words(host: EngineHost) -> None:
+    want(model("tiny", "--load-seconds", "2.5"))
+    engine = until(host, "loading")
+    assert engine.generation == 1
+
+    def progress() -> bool:
+        host.step()
+        return "Loading weights" in Engine.objects.get().state_reason
+
+    wait_for(progress)
+    assert Engine.objects.get().gauges["loading"]["line"].startswith("Loading")
+    engine = until(host, "ready")
+    assert engine.state_reason == "serves tiny"
+    assert engine.version == "0.0.0+test"
+    assert "loading" not in engine.gauges
+
+
+def test_gauges_come_with_the_heartbeat(host: EngineHost) -> None:
+    want(model())
+    until(host, "ready")
+    host._written = 0
+    host.step()
+    gauges = Engine.objects.get().gauges
+    assert gauges["running"] == 0
+    assert gauges["kv_cache"] == 0
+
+
+def test_preloaded_model_gives_way_to_what_a_batch_wants(host: EngineHost) -> None:
+    model("first")
+    host.preload = "first"
+    engine = until(host, "ready")
+    assert engine.loaded_model is not None
+    assert engine.loaded_model.name == "first"
+    want(model("second"))
+    until(host, "draining")
+    assert "then second is loaded" in Engine.objects.get().state_reason
+    until(host, "loading")
+    engine = until(host, "ready")
+    assert engine.generation == 2
+    assert engine.loaded_model is not None
+    assert engine.loaded_model.name == "second"
+
+
+def test_drain_ends_early_when_the_wish_is_taken_back(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 60
+    first, second = model("first"), model("second")
+    want(first)
+    until(host, "ready")
+    Engine.objects.update(worker_heartbeat=timezone.now(), in_flight=2)
+    want(second)
+    until(host, "draining")
+    want(first)
+    engine = until(host, "ready")
+    assert engine.generation == 1
+
+
+def test_drain_limit_ends_a_drain(host: EngineHost, settings: Settings) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 1
+    want(model("first"))
+    until(host, "ready")
+    Engine.objects.update(
+        worker_heartbeat=timezone.now() + timedelta(minutes=1), in_flight=2
+    )
+    want(model("second"))
+    until(host, "draining")
+    until(host, "loading")
+
+
+def test_zero_in_flight_counts_only_from_after_the_drain_began(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 60
+    want(model("first"))
+    until(host, "ready")
+    Engine.objects.update(worker_heartbeat=timezone.now(), in_flight=0)
+    want(model("second"))
+    until(host, "draining")
+    for _ in range(5):
+        host._looked = 0
+        host.step()
+    assert Engine.objects.get().state == "draining"
+    Engine.objects.update(worker_heartbeat=timezone.now())
+    until(host, "loading")
+
+
+def test_model_wanted_while_another_loads_is_loaded_instead(host: EngineHost) -> None:
+    want(model("slow", "--load-seconds", "60"))
+    until(host, "loading")
+    want(model("quick"))
+    assert until(host, "ready").loaded_model == ServedModel.objects.get(name="quick")
+
+
+def test_load_that_takes_too_long_is_a_failure(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_ENGINE_START_TIMEOUT = 1
+    want(model("slow", "--load-seconds", "60"))
+    engine = until(host, "failed")
+    assert "was not ready after 1 s" in engine.state_reason
+    assert ServedModel.objects.get().load_failures == 1
+
+
+def test_failures_to_load_are_forgotten_after_a_success(host: EngineHost) -> None:
+    want(model("tiny", load_failures=2, state_reason="earlier"))
+    until(host, "ready")
+    host.step()
+    found = ServedModel.objects.get()
+    assert (found.load_failures, found.state_reason) == (0, "")
+
+
+def test_models_that_cannot_be_loaded_are_told(host: EngineHost) -> None:
+    want(model("elsewhere", source=""))
+
+    def told() -> bool:
+        host._looked = 0
+        host.step()
+        return "cannot be loaded here" in Engine.objects.get().state_reason
+
+    wait_for(told)
+    ServedModel.objects.update(source="x", state="failed", state_reason="no weights")
+    engine = until(host, "failed")
+    assert "given up: no weights" in engine.state_reason
+
+
+def test_missing_vllm_is_told_with_the_command_that_mends_it(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_ENGINE_PYTHON = "/no/such/python"
+    want(model())
+    assert "manage.py installengine" in until(host, "failed").state_reason
+    assert ServedModel.objects.get().load_failures == 0
+
+
+def test_engine_that_stops_answering_is_started_anew(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want(model())
+    until(host, "ready")
+    assert host.child is not None
+    os.kill(host.child.pid, signal.SIGSTOP)
+    monkeypatch.setattr(supervisor, "HUNG_SECONDS", 0.5)
+    host._written = 0
+    engine = until(host, "failed")
+    assert "did not answer" in engine.state_reason
+    assert until(host, "ready").generation == 2
+
+
+def test_pause_between_crashes_grows(host: EngineHost) -> None:
+    pauses = []
+    for _ in range(8):
+        host._crashes += 1
+        pauses.append(host._pause())
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_host_that_lost_its_token_stops_writing(host: EngineHost) -> None:
+    want(model())
+    until(host, "ready")
+    Engine.objects.update(host_token="another", state_reason="mine now")
+    host._written = 0
+    with pytest.raises(LostToken):
+        host.step()
+    assert Engine.objects.get().state_reason == "mine now"
+    assert host.stop(at_once=True)
+    assert host.child is None
+
+
+def test_generation_on_record_counts_when_the_database_missed_it(
+    settings: Settings,
+) -> None:
+    path = Path(settings.RUN_DIR) / "gpu0.json"
+    path.parent.mkdir(parents=True)
+    record = {
+        "pid": 2**22,
+        "start_time": 1,
+        "session": 2**22,
+        "generation": 41,
+        "boot_id": processes.boot_id(),
+        "socket": str(path.with_suffix(".sock")),
+        "log": str(path),
+    }
+    path.write_text(json.dumps(record))
+    host = EngineHost(HostRow("gpu0"))
+    host.row.acquire()
+    host.open()
+    assert Engine.objects.get().generation == 41
+    host.close()
+
+
+# --- the token
+
+
+def test_token_is_free_when_nobody_holds_it_and_ours_again_after() -> None:
+    row = HostRow("gpu0", gpu_ids="1")
+    assert row.acquire() == ""
+    assert row.acquire() == ""
+    assert Engine.objects.get().gpu_ids == "1"
+    row.release()
+    assert Engine.objects.get().host_token == ""
+    assert HostRow("gpu0").acquire() == ""
+    assert Engine.objects.get().gpu_ids == "1"
+
+
+def test_token_of_a_living_holder_elsewhere_is_respected() -> None:
+    row = HostRow("gpu0")
+    Engine.objects.update(
+        host_token="other-host/boot/77/1", host_heartbeat=timezone.now()
+    )
+    assert row.acquire() == "process 77 on other-host runs engine gpu0"
+    Engine.objects.update(host_heartbeat=timezone.now() - timedelta(seconds=16))
+    assert row.acquire() == ""
+
+
+def test_token_of_a_process_that_is_gone_is_taken_at_once() -> None:
+    row = HostRow("gpu0")
+    gone = processes.token().rsplit("/", 2)[0] + f"/{2**22}/1"
+    Engine.objects.update(host_token=gone, host_heartbeat=timezone.now())
+    assert row.acquire() == ""
+
+
+def test_external_engine_has_no_host() -> None:
+    Engine.objects.create(name="lab", kind="external", base_url="http://127.0.0.1:1")
+    with pytest.raises(NotAManagedEngine, match="external engine"):
+        HostRow("lab")
