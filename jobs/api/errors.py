@@ -49,8 +49,9 @@ class ApiError(Exception):
 
 
 def quoted(text: str) -> str:
-    """The client's text, short enough for a message."""
-    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
+    """The client's text, fit for a message: short, and without lone surrogates."""
+    short = text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
+    return short.encode(errors="replace").decode()
 
 
 def envelope(
@@ -68,7 +69,7 @@ def unknown_file(public_id: str) -> ApiError:
 
 def unknown_batch(public_id: str) -> ApiError:
     """404 for a batch that does not exist or is another team's."""
-    return ApiError(f"No batch found with id '{quoted(public_id)}'.", status=404)
+    return ApiError(f"No batch found with id '{quoted(public_id)}'", status=404)
 
 
 def unknown_model(name: str) -> ApiError:

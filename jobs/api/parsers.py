@@ -40,7 +40,12 @@ class AnyAccept(DefaultContentNegotiation):
 
 
 def body_of(request: Request) -> Mapping[str, Any]:
-    """The parsed body: a JSON object's members, or a form's fields."""
+    """The parsed body: a JSON object's members, or a form's fields.
+
+    ApiError for a body of unknown length, which Django takes for an empty one.
+    """
+    if "HTTP_TRANSFER_ENCODING" in request.META:
+        raise ApiError("Send the body with a Content-Length header.", status=411)
     body = request.data
     assert isinstance(body, Mapping)  # both parsers below make mappings
     return body

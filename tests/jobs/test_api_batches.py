@@ -296,7 +296,7 @@ def test_another_teams_batch_does_not_exist(
     ):
         assert error_of(r) == (404, None, None)
         message = r.json()["error"]["message"]
-        assert message == f"No batch found with id '{batch.public_id}'."
+        assert message == f"No batch found with id '{batch.public_id}'"
     assert api.get("/v1/batches").json()["data"] == []
     after = api.get(f"/v1/batches?after={batch.public_id}")
     assert error_of(after) == (400, "after", "invalid_value")

@@ -124,6 +124,28 @@ def test_malformed_multipart(
     assert error_of(r) == (400, None, None)
 
 
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        b"form-data; name*=unicode_escape''%5Cud800",
+        b"form-data; name=\"a\"; filename*=no_such_codec''%41",
+        b'form-data; name="\xff\xfe"',
+        b"form-data",
+        b"",
+    ],
+)
+def test_strange_parts(api: APIClient, disposition: bytes) -> None:
+    part = b"--b\r\nContent-Disposition: " + disposition + b"\r\n\r\n1\r\n--b--\r\n"
+    r = post(api, "/v1/files", part, "multipart/form-data; boundary=b")
+    assert error_of(r)[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+def test_a_body_of_unknown_length(api: APIClient, path: str) -> None:
+    r = api.post(path, headers={"transfer-encoding": "chunked"})
+    assert error_of(r) == (411, None, None)
+
+
 def test_a_multipart_body_without_parts(api: APIClient) -> None:
     kind = "multipart/form-data; boundary=b"
     r = post(api, "/v1/files", b"nonsense", kind)
