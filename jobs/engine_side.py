@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from . import claims
+from .engines import vllm
 from .models import Engine, ServedModel
 from .scheduling import Work, choose_model, rank
 from .submitter import Halt, Snapshot, Target
-
-DEFAULT_MAX_NUM_SEQS = 256
 
 
 class TokenLost(Exception):
@@ -28,7 +27,8 @@ def target_of(engine: Engine) -> Target | None:
     if engine.state != Engine.State.READY or model is None:
         return None
     # Some more than the engine runs at once, so that a freed place is filled at once.
-    seqs = max_num_seqs(model)
+    gpu = bool(engine.gauges.get("gpus"))
+    seqs = vllm.max_num_seqs(model.engine_args, gpu=gpu)
     return Target(
         engine=engine.pk,
         generation=engine.generation,
@@ -54,18 +54,6 @@ def _external(engine: Engine) -> Target:
         provenance={"engine": engine.name, "engine_version": engine.version},
         names={s.served_model.name: s.remote_name for s in serves},
     )
-
-
-def max_num_seqs(model: ServedModel) -> int:
-    """vLLM's --max-num-seqs of the model's arguments, or vLLM's default."""
-    arguments = list(model.engine_args)
-    for at, argument in enumerate(arguments):
-        name, _, value = str(argument).partition("=")
-        if name == "--max-num-seqs":
-            value = value or (arguments[at + 1] if at + 1 < len(arguments) else "")
-            if str(value).isdigit() and int(value) > 0:
-                return int(value)
-    return DEFAULT_MAX_NUM_SEQS
 
 
 def models_of(engine: Engine) -> list[str]:
