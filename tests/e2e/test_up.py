@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`manage.py up`: what it starts, restarts, and never leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.checks import (
+    assert_exactly_once,
+    seed,
+    wait_until_final,
+    wait_until_results,
+)
+from tests.postgres import free_port
+from tests.site import Site, wait_for
+
+from .client import Running, start_up
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def running(site: Site, tmp_path: Path) -> Running:
+    """A whole site whose managed engine is the test engine, loaded and ready."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": ["Tiny"]}))
+    site.run("addmodel", "tiny", "--source", str(folder))
+    return start_up(site)
+
+
+def pids(site: Site, words: str) -> list[int]:
+    """Living processes of the site whose command line has these words."""
+    return [pid for pid, command in site.left_over().items() if words in command]
+
+
+def test_a_batch_loads_its_model_and_runs(running: Running) -> None:
+    made = seed(running.site, "batch", rows=30)
+    wait_until_final(running.site, made)
+    assert_exactly_once(running.site, made, 30)
+    assert running.site.engine("local")["state"] == "ready"
+
+
+def test_ctrl_c_to_the_whole_terminal_stops_everything_in_time(running: Running) -> None:
+    made = seed(running.site, "batch", rows=2000, delay=0.5)
+    wait_until_results(running.site, made, 50)
+    began = time.monotonic()
+    os.killpg(running.up.pid, signal.SIGINT)
+    assert running.up.wait(timeout=15) == 0
+    assert time.monotonic() - began < 15
+    assert running.site.left_over() == {}
+    assert "Traceback" not in running.up.log()
+
+
+def test_kill_9_of_up_leaves_no_process(running: Running) -> None:
+    made = seed(running.site, "batch", rows=2000, delay=0.5)
+    wait_until_results(running.site, made, 50)
+    running.up.kill()
+    wait_for(lambda: not running.site.left_over(), timeout=50, what="nobody left")
+
+
+@pytest.mark.parametrize(
+    "victim", ["gunicorn", "runworker --drain", "runworker --engine", "runengine", "engine_server"]
+)
+def test_what_is_killed_comes_back_and_the_batch_completes(
+    running: Running, victim: str
+) -> None:
+    made = seed(running.site, "batch", rows=400, delay=0.2)
+    wait_until_results(running.site, made, 40)
+    # The oldest of the name is the main process.
+    os.kill(min(pids(running.site, victim)), signal.SIGKILL)
+    wait_until_final(running.site, made, timeout=90)
+    assert_exactly_once(running.site, made, 400)
+    wait_for(lambda: pids(running.site, victim), what=f"{victim} to be back")
+
+
+def test_a_taken_port_is_said_at_once(site: Site, test_engine: str) -> None:
+    port = test_engine.rpartition(":")[2]
+    done = site.run("up", "--port", port, "--no-engine", check=False)
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_another_secret_key_is_refused(site: Site) -> None:
+    site.run("createapikey", "--team", "T", "--user", "a@example.com", "--name", "n")
+    up = site.start("up", "--no-engine", "--port", str(free_port()))
+    up.expect("Control worker is ready.")
+    assert up.stop() == 0
+    for command in (["up", "--no-engine", "--port", str(free_port())], ["runworker"]):
+        done = site.run(*command, check=False, SECRET_KEY="quite another key" * 4)
+        assert done.returncode == 1
+        assert "another SECRET_KEY" in done.stderr
