@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import Client, RequestFactory
 from django_q.models import OrmQ
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from pytest_django.live_server_helper import LiveServer
@@ -27,6 +27,7 @@ from jobs.submit import (
     open_content,
     store_upload,
 )
+from jobs.uploads import SpooledUpload
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client, chat_lines
 
@@ -196,6 +197,41 @@ def test_delete_removes_the_bytes_once(
     event = AuditEvent.objects.get(action="file.delete")
     assert (event.target, event.actor) == (file.public_id, owner)
     assert event.address == "192.0.2.1"
+
+
+def test_a_file_that_the_storage_keeps_is_deleted_all_the_same(
+    make_file: MakeFile,
+    owner: User,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    file = make_file()
+    path = Path(default_storage.path(file.storage_name))
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert delete_file(file=file, user=owner)
+    assert f"The bytes of {file.public_id} stay in the storage" in caplog.text
+    assert not BatchFile.objects.present().exists()
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(None, False), (20, True)])
+def test_a_forms_upload_is_received_like_the_apis(
+    rf: RequestFactory, owner: User, team: Team, limit: int | None, refused: bool
+) -> None:
+    Team.objects.update(max_file_bytes=limit)
+    request = rf.post("/", {"file": SimpleUploadedFile("a.jsonl", chat_lines(1))})
+    request.user = owner
+    upload = request.FILES["file"]
+    assert isinstance(upload, SpooledUpload)
+    assert upload.too_large == refused
+    if not refused:
+        file = store_upload(team=team, user=owner, upload=upload, purpose="batch")
+        assert file.sha256 == hashlib.sha256(chat_lines(1)).hexdigest()
+    else:
+        with pytest.raises(Refused, match="too large"):
+            store_upload(team=team, user=owner, upload=upload, purpose="batch")
+    request.close()
 
 
 def test_a_new_batch_waits_for_a_worker_that_was_woken(
