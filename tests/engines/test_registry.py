@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import (
-    CommandError,
-    ManagementUtility,
-    call_command,
-)
+from django.core.management import CommandError, call_command
 
 from jobs.models import Engine, EngineModel, ServedModel
 from tests.engine_process import engine_process
 from tests.postgres import free_port
+from tests.site import Site
 
 pytestmark = pytest.mark.django_db
 
@@ -56,10 +54,11 @@ def test_addmodel_takes_a_hugging_face_id_and_a_revision() -> None:
     assert (model.source, model.revision) == ("org/tiny-1B", "main")
 
 
-def test_addmodel_takes_an_engine_argument_that_stands_alone() -> None:
+def test_addmodel_takes_an_engine_argument_that_stands_alone(site: Site) -> None:
     arguments = ["--engine-args", "--enforce-eager", "--source", "org/tiny"]
-    ManagementUtility(["manage.py", "addmodel", "tiny", *arguments]).execute()
-    assert ServedModel.objects.get().engine_args == ["--enforce-eager"]
+    site.run("addmodel", "tiny", *arguments)
+    stored = site.query("SELECT engine_args FROM jobs_servedmodel")[0]["engine_args"]
+    assert json.loads(stored) == ["--enforce-eager"]
 
 
 def test_addmodel_again_changes_the_model_and_enables_a_failed_one() -> None:

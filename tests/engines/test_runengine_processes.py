@@ -14,6 +14,7 @@ import pytest
 from jobs import processes
 from jobs.engines import probe
 from jobs.engines.client import EngineClient
+from tests.postgres import PostgresServer
 from tests.site import DATABASES, Process, Site, wait_for
 
 pytestmark = pytest.mark.slow
@@ -211,3 +212,43 @@ def test_signal_while_loading_stops_at_once(site: Site) -> None:
     wait_for(lambda: "Loading weights" in site.engine("gpu0")["state_reason"])
     assert host.stop(timeout=10) == 0
     assert site.left_over() == {}
+
+
+@pytest.mark.parametrize("site", DATABASES[1:], indirect=True)
+def test_database_outage_leaves_a_ready_engine_alone(
+    site: Site, postgres: PostgresServer
+) -> None:
+    tiny = add_model(site, "tiny")
+    host = started(site)
+    want(site, tiny)
+    row = state(site, "ready")
+    server = api_server(site)
+    postgres.stop()
+    try:
+        host.expect("the database does not answer", timeout=15)
+        assert models_served(row) == ["tiny"]
+    finally:
+        postgres.start()
+    before = site.engine("gpu0")["host_heartbeat"]
+    wait_for(lambda: site.engine("gpu0")["host_heartbeat"] > before, timeout=15)
+    assert api_server(site) == server
+    assert state(site, "ready")["generation"] == 1
+    assert host.stop() == 0
+
+
+def test_wrong_name_model_or_key_is_refused_at_the_start(site: Site) -> None:
+    done = site.run("runengine", "--name", "../x", check=False)
+    assert "is no engine name" in done.stderr
+    done = site.run("runengine", "--name", "a", "--model", "none", check=False)
+    assert "There is no model 'none' that can be loaded" in done.stderr
+    site.run(
+        "shell",
+        "-c",
+        "from jobs.models import Engine; Engine.objects.create("
+        "name='lab', kind='external', base_url='http://127.0.0.1:1')",
+    )
+    done = site.run("runengine", "--name", "lab", check=False)
+    assert "it has no host" in done.stderr
+    started(site)
+    done = site.run("runengine", "--name", "b", check=False, SECRET_KEY="x" * 50)
+    assert "another SECRET_KEY" in done.stderr

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the test engine answers: OpenAI's bodies, made from the request alone."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+CONTEXT = 4096
+
+
+class Refusal(Exception):
+    """An answer with an error status and OpenAI's error body."""
+
+    def __init__(
+        self, status: int, message: str, kind: str, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {
+            "error": {"message": message, "type": kind, "param": param, "code": status}
+        }
+
+
+@dataclass
+class State:
+    """What the server was started with and what it has seen."""
+
+    models: list[str]
+    source: str
+    delay: float
+    api_key: str
+    started: int = field(default_factory=lambda: int(time.time()))
+    running: int = 0
+    most_running: int = 0
+    requests: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    by_key: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    ids: itertools.count[int] = field(default_factory=itertools.count)
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, a string or a list of parts."""
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content)
+    return "" if content is None else str(content)
+
+
+def limited(text: str, limit: int | None) -> tuple[str, int, str]:
+    """Cut to `limit` words, which are this server's tokens: text, tokens, finish reason."""
+    words = text.split()
+    if limit is not None and len(words) > limit:
+        return " ".join(words[:limit]), limit, "length"
+    return text, len(words) + 1, "stop"
+
+
+def output_limit(body: dict[str, Any]) -> int | None:
+    """The request's limit of output tokens; Refusal when it is over the context."""
+    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    if limit is None:
+        return None
+    if not isinstance(limit, int) or limit < 1:
+        raise Refusal(
+            400, f"max_tokens must be at least 1, got {limit}.", "BadRequestError"
+        )
+    if limit > CONTEXT:
+        raise Refusal(
+            400,
+            f"'max_tokens' or 'max_completion_tokens' is too large: {limit}. This"
+            f" model's maximum context length is {CONTEXT} tokens. (parameter="
+            f"max_tokens, value={limit})",
+            "BadRequestError",
+            "max_tokens",
+        )
+    return limit
+
+
+def wanted_text(body: dict[str, Any], echo: str) -> str:
+    """What the answer says: the echo unless the request asks for something else."""
+    test = body.get("test") or {}
+    if "size" in test:
+        return "x" * int(test["size"])
+    if "content" in test:
+        return str(test["content"])
+    kind = (body.get("response_format") or {}).get("type", "text")
+    return echo if kind == "text" else orjson.dumps({"answer": echo}).decode()
+
+
+def usage(prompt: int, output: int) -> dict[str, Any]:
+    """OpenAI's usage object."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+def chat(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/chat/completions: echoes the last message."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise Refusal(400, "messages: Field required", "BadRequestError", "messages")
+    prompt = sum(len(text_of(m.get("content")).split()) for m in messages)
+    text = wanted_text(body, text_of(messages[-1].get("content")))
+    text, tokens, reason = limited(text, output_limit(body))
+    copies = int(body.get("n") or 1)
+    return answer(
+        state,
+        body,
+        prefix="chatcmpl",
+        object_="chat.completion",
+        choices=[
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": reason,
+            }
+            for index in range(copies)
+        ],
+        tokens=(prompt, tokens * copies),
+    )
+
+
+def completion(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/completions: echoes each prompt."""
+    prompts = body.get("prompt")
+    if prompts is None:
+        raise Refusal(400, "prompt: Field required", "BadRequestError", "prompt")
+    limit = output_limit(body) or 16
+    choices: list[dict[str, Any]] = []
+    read = written = 0
+    for prompt in prompts if isinstance(prompts, list) else [prompts]:
+        text, tokens, reason = limited(wanted_text(body, str(prompt)), limit)
+        read, written = read + len(str(prompt).split()), written + tokens
+        choices.append(
+            {
+                "index": len(choices),
+                "text": text,
+                "logprobs": None,
+                "finish_reason": reason,
+            }
+        )
+    return answer(
+        state,
+        body,
+        prefix="cmpl",
+        object_="text_completion",
+        choices=choices,
+        tokens=(read, written),
+    )
+
+
+def answer(
+    state: State,
+    body: dict[str, Any],
+    *,
+    prefix: str,
+    object_: str,
+    choices: list[dict[str, Any]],
+    tokens: tuple[int, int],
+) -> dict[str, Any]:
+    """The envelope of a generated answer; counts its tokens."""
+    state.prompt_tokens += tokens[0]
+    state.output_tokens += tokens[1]
+    return {
+        "id": f"{prefix}-{next(state.ids):08x}",
+        "object": object_,
+        "created": int(time.time()),
+        "model": body["model"],
+        "choices": choices,
+        "usage": usage(*tokens),
+    }
+
+
+def embeddings(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/embeddings: eight numbers that depend on the input's bytes."""
+    given = body.get("input")
+    if given is None:
+        raise Refusal(400, "input: Field required", "BadRequestError", "input")
+    texts = [str(text) for text in given] if isinstance(given, list) else [str(given)]
+    tokens = sum(len(text.split()) for text in texts)
+    state.prompt_tokens += tokens
+    return {
+        "id": f"embd-{next(state.ids):08x}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": body["model"],
+        "data": [
+            {
+                "index": index,
+                "object": "embedding",
+                "embedding": [
+                    sum(text.encode()[start::8]) % 1000 / 1000 for start in range(8)
+                ],
+            }
+            for index, text in enumerate(texts)
+        ],
+        "usage": usage(tokens, 0),
+    }
+
+
+def tokenize(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/tokenize: one token for each word."""
+    text = body.get("prompt") or " ".join(
+        text_of(message.get("content")) for message in body.get("messages") or []
+    )
+    words = str(text).split()
+    return {
+        "count": len(words),
+        "max_model_len": CONTEXT,
+        "tokens": [sum(word.encode()) for word in words],
+        "token_strs": None,
+    }
+
+
+def models(state: State) -> dict[str, Any]:
+    """/v1/models."""
+    return {
+        "object": "list",
+        "data": [
+            {
+                "id": name,
+                "object": "model",
+                "created": state.started,
+                "owned_by": "vllm",
+                "root": state.source,
+                "parent": None,
+                "max_model_len": CONTEXT,
+            }
+            for name in state.models
+        ],
+    }
+
+
+def metrics(state: State) -> str:
+    """/metrics: the names that vLLM gives to what Batchsite reads."""
+    label = f'{{engine="0",model_name="{state.models[0]}"}}'
+    values = {
+        "num_requests_running": ("gauge", state.running),
+        "num_requests_waiting": ("gauge", 0),
+        "kv_cache_usage_perc": ("gauge", min(1.0, state.running / 256)),
+        "prefix_cache_queries_total": ("counter", state.prompt_tokens),
+        "prefix_cache_hits_total": ("counter", state.prompt_tokens // 2),
+        "prompt_tokens_total": ("counter", state.prompt_tokens),
+        "generation_tokens_total": ("counter", state.output_tokens),
+    }
+    return "".join(
+        f"# HELP vllm:{name} Of the test engine.\n# TYPE vllm:{name} {kind}\n"
+        f"vllm:{name}{label} {float(value)}\n"
+        for name, (kind, value) in values.items()
+    )
+
+
+GENERATING = {
+    "/v1/chat/completions": chat,
+    "/v1/completions": completion,
+    "/v1/embeddings": embeddings,
+    "/tokenize": tokenize,
+}
