@@ -14,6 +14,10 @@ from django.utils import timezone
 from .models import ApiKey, AuditEvent, Installation, Membership, Team, User
 from .people import record
 
+admin.site.site_header = "Batchsite"
+admin.site.site_title = "Batchsite"
+admin.site.index_title = "Admin"
+
 
 class MembershipInline(admin.TabularInline):
     model = Membership

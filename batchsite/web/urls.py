@@ -9,6 +9,7 @@ from . import views
 # included at the root
 account_urls: list[URLPattern] = [
     path("", views.home, name="home"),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("login/", views.sign_in, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("theme/", views.choose_theme, name="theme"),

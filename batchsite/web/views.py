@@ -10,6 +10,7 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
@@ -27,6 +28,12 @@ THEME_SECONDS = 365 * 24 * 3600
 def home(request: HttpRequest) -> HttpResponse:
     """The batches are the first page."""
     return redirect("batch-list")
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For browsers that ask for it where no page names it, as on file downloads."""
+    return redirect(static("favicon.svg"))
 
 
 def sign_in(request: HttpRequest) -> HttpResponseBase:

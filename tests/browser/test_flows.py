@@ -138,6 +138,7 @@ def test_keys_walk_the_list_and_open_a_batch(
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("CV parsing")
+    page.wait_for_load_state()
     page.keyboard.press("b")
     expect(page.get_by_role("heading", level=1)).to_have_text("Batches")
     assert complaints == []
