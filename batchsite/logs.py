@@ -26,7 +26,13 @@ def configure(_config: dict[str, Any]) -> None:
         settings.LOG_FORMAT == "auto" and sys.stderr.isatty()
     )
     renderers: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # Not the rich one: it prints local variables, keys among them.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if human
         else [
             structlog.processors.format_exc_info,

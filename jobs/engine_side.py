@@ -11,6 +11,7 @@ from django.conf import settings
 from . import claims
 from .engines import vllm
 from .models import Engine, ServedModel
+from .models.engines import database_time
 from .scheduling import Work, choose_model, rank
 from .submitter import Halt, Snapshot, Target
 
@@ -85,10 +86,11 @@ def best_work(engine: Engine, snapshot: Snapshot) -> Work | None:
 
 def model_to_load(engine: Engine, held: Sequence[Work]) -> ServedModel | None:
     """The model that the queue wants instead of the loaded one; None: stay."""
-    if engine.wanted_model_id and engine.wanted_model_id != engine.loaded_model_id:
-        # On its way already; a model that cannot be loaded is no longer wanted.
-        return None
     loadable = {m.name: m for m in ServedModel.objects.loadable()}
+    wanted = engine.wanted_model
+    if wanted and wanted != engine.loaded_model and wanted.name in loadable:
+        # On its way already. One that cannot be loaded any more is not wanted.
+        return None
     waiting = claims.claimable_work(list(loadable))
     ranked = rank(
         {*waiting, *(w for w in held if w.model in loadable)},
@@ -118,9 +120,9 @@ def want(engine: Engine, model: ServedModel) -> bool:
 
 
 def report(engine: Engine, *, worker: str, in_flight: int) -> None:
-    """Write in_flight; TokenLost when the engine has another worker."""
+    """Write in_flight and a sign of life; TokenLost when another worker has the engine."""
     mine = Engine.objects.filter(pk=engine.pk, worker_token=worker)
-    if not mine.update(in_flight=in_flight):
+    if not mine.update(in_flight=in_flight, worker_heartbeat=database_time()):
         raise TokenLost(engine.name)
 
 

@@ -171,8 +171,12 @@ class Feeder:
         self._note_idle(snapshot)
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
-        """Every 4 s: put the leases' ends ahead and write in_flight."""
-        if time.monotonic() < self._beat_at:
+        """Every 4 s: put the leases' ends ahead and write in_flight.
+
+        At each tick while the host waits for in_flight to become 0.
+        """
+        draining = engine.state == Engine.State.DRAINING
+        if time.monotonic() < self._beat_at and not draining:
             return
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         engine_side.report(engine, worker=self.worker, in_flight=snapshot.in_flight)

@@ -37,7 +37,7 @@ def batch(rows: int, model: str = "tiny", **test: Any) -> str:
     from jobs.tasks import poke_stage
 
     membership = ensure_member(team_name="Blue", email="owner@example.com")
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "custom_id": f"r{n}",
             "method": "POST",
