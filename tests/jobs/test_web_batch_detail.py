@@ -88,7 +88,7 @@ def test_a_failed_batch_lists_line_field_and_message(
     client: Client, owner: User, make_batch: MakeBatch
 ) -> None:
     errors = [
-        {"line": n, "param": "custom_id", "code": "dup", "message": f"<b>bad {n}\ud800"}
+        {"line": n, "param": "custom_id", "code": "dup", "message": f"<b>bad {n}\x07"}
         for n in range(1, 121)
     ]
     batch = make_batch(status=Batch.Status.FAILED, errors={"data": errors})
@@ -96,7 +96,7 @@ def test_a_failed_batch_lists_line_field_and_message(
 
     page = client.get(f"/batches/{batch.public_id}/").content.decode()
 
-    assert "&lt;b&gt;bad 100?" in page
+    assert "&lt;b&gt;bad 100\N{REPLACEMENT CHARACTER}" in page
     assert "bad 101" not in page
     assert "and 20 more" in page
     assert "nothing was sent to an engine" in page
