@@ -25,7 +25,7 @@ from django.db.models import Max
 
 from . import lifecycle
 from .estimates import DEFAULT_OUTPUT_TOKENS, tokens_per_second
-from .jsonl import Line, LineError, ParsedLine, parse_line, read_lines
+from .jsonl import Line, LineError, ParsedLine, parse_line, quoted, read_lines
 from .models import Batch, BatchFile, BatchRequest, Chunk, ServedModel
 from .ordering import RUNS_NOT, Order, Spool, cut_chunks, decide, max_tokens
 from .tasks import poke_engines
@@ -136,7 +136,7 @@ def _file_problem(batch: Batch, file: BatchFile | None) -> LineError | None:
     if file is None or file.deleted_at or not default_storage.exists(file.storage_name):
         return LineError(
             "invalid_request",
-            f"Cannot find file {batch.input_file_ref}, or organization"
+            f"Cannot find file {quoted(batch.input_file_ref)}, or organization"
             f" {batch.team.name} does not have access to it.",
             "file_id",
         )
@@ -227,7 +227,7 @@ def _check(
     if parsed.model not in plan.models:
         raise LineError(
             "mismatched_model",
-            f"The model '{parsed.model[:200]}' does not match the rest of the batch. Each"
+            f"The model '{quoted(parsed.model)}' does not match the rest of the batch. Each"
             " batch must contain requests for a single model.",
             "body.model",
             line.number,

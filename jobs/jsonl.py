@@ -201,6 +201,12 @@ def _check_custom_id(custom_id: Any, n: int) -> None:
         )
 
 
+def quoted(text: str, most: int = 200) -> str:
+    """A client's text as part of a message: short, and storable in every database."""
+    shown = text[:most].encode(errors="backslashreplace").decode()
+    return shown.replace("\0", "\\u0000")
+
+
 def _storable(text: str) -> bool:
     """Whether PostgreSQL can hold the text: no NUL, no lone surrogates."""
     try:
@@ -224,7 +230,7 @@ def _check_body(body: Any, endpoint: str, n: int, models: Collection[str]) -> st
     if model not in models:
         raise LineError(
             "model_not_found",
-            f"The provided model '{model[:200]}' is not supported by the Batch API.",
+            f"The provided model '{quoted(model)}' is not supported by the Batch API.",
             "body.model",
             n,
         )

@@ -65,9 +65,7 @@ def test_a_good_file_becomes_requests_and_chunks(
 def test_bodies_are_stored_as_they_were_received(
     make_batch: MakeBatch, make_file: MakeFile
 ) -> None:
-    body = (
-        '{ "model": "tiny",  "messages": [{"role":"user","content":"\\u0000\\ud800 é"}] }'
-    )
+    body = '{ "model": "tiny",  "messages": [{"role":"user","content":"\\u0000\\ud800 é"}] }'
     text = (
         '{"custom_id":"x","method":"POST","url":"/v1/chat/completions","body":'
         f"{body}}}"
@@ -104,6 +102,16 @@ def test_every_bad_line_is_listed_and_nothing_is_inserted(
     assert not Chunk.objects.exists()
     with default_storage.open(batch.error_report) as report:
         assert [json.loads(row)["line"] for row in report] == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_model_that_no_database_can_hold_is_still_reported(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    text = line(0, model="a\0b\ud800")
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    assert batch.status == Status.FAILED
+    assert batch.errors is not None
+    assert "'a\\u0000b\\ud800'" in batch.errors["data"][0]["message"]
 
 
 def test_two_models_in_one_file_are_refused(
@@ -199,9 +207,9 @@ def test_intake_goes_on_after_the_last_row_that_was_inserted(
     assert batch.requests.count() == 20
     attend(batch)
     assert batch.status == Status.IN_PROGRESS
-    assert list(batch.requests.order_by("index").values_list("index", flat=True)) == list(
-        range(42)
-    )
+    assert list(
+        batch.requests.order_by("index").values_list("index", flat=True)
+    ) == list(range(42))
     assert batch.requests.filter(duplicate_of__custom_id="c0").count() == 2
     orders = batch.requests.filter(run_order__isnull=False).values_list(
         "run_order", flat=True
@@ -214,7 +222,14 @@ def test_a_cancel_during_validation_leaves_no_rows(
 ) -> None:
     batch = make_batch(input_file=make_file(line(0).encode()))
     BatchRequest.objects.create(
-        batch=batch, index=0, line=1, custom_id="r0", url="u", model="tiny", body="{}", run_order=0
+        batch=batch,
+        index=0,
+        line=1,
+        custom_id="r0",
+        url="u",
+        model="tiny",
+        body="{}",
+        run_order=0,
     )
     lifecycle.cancel(batch)
     attend(batch)
@@ -231,7 +246,9 @@ def test_a_worker_that_lost_the_stage_writes_nothing(
     batch = make_batch(input_file=make_file(line(0).encode()))
     with stages.held(batch) as old:
         assert old is not None
-        Batch.objects.filter(pk=batch.pk).update(stage_lease_expires_at="2000-01-01T00:00Z")
+        Batch.objects.filter(pk=batch.pk).update(
+            stage_lease_expires_at="2000-01-01T00:00Z"
+        )
         batch.refresh_from_db()
         new = stages.take(batch)
         assert new is not None
