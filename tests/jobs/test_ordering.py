@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_requests_over_one_document_follow_each_other(tmp_path: Path) -> None:
     random.Random(1).shuffle(bodies)
     sequence = order(tmp_path, bodies).sequence()
     seen = [bodies[i]["messages"][0]["content"][0] for i in sequence]
-    changes = sum(a != b for a, b in zip(seen, seen[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(seen))
     assert sorted(sequence) == list(range(30))
     assert changes == 4
 

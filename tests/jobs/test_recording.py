@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -75,9 +77,8 @@ def test_nothing_is_stored_after_a_batch_was_closed(
     batch = running_batch(make_batch)
     claim = claim_next(engine)
     assert claim is not None
-    Batch.objects.filter(pk=batch.pk).update(
-        closed_at=timezone.now(), closing_reason="cancelled", **{"status": status}
-    )
+    columns = {"status": status, "closing_reason": "cancelled"}
+    Batch.objects.filter(pk=batch.pk).update(closed_at=timezone.now(), **columns)
     with pytest.raises(LeaseLost):
         record(claim.lease, [answer(claim, 0)], with_copies=False, finished=False)
     assert not Result.objects.exists()
@@ -190,7 +191,7 @@ def test_a_feeder_prefers_the_chunk_that_follows_its_last_one(
 def test_paused_late_and_unready_batches_are_not_claimed(
     make_batch: MakeBatch, columns: dict[str, object]
 ) -> None:
-    yesterday = timezone.now() - timezone.timedelta(days=1)  # type: ignore[attr-defined]  # re-exported by Django
+    yesterday = timezone.now() - timedelta(days=1)
     batch = running_batch(make_batch, created_at=yesterday)
     Batch.objects.filter(pk=batch.pk).update(**columns)
     assert claims.claimable_work(None) == []
