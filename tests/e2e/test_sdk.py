@@ -47,7 +47,8 @@ def test_upload_create_poll_download_and_cancel(site: Site, test_engine: str) ->
         *(line(f"same{n}", "twice", temperature=0) for n in range(3)),
     ]
     batch = running.submit(
-        b"\xef\xbb\xbf" + b"".join([*good, b"\r\n", *special]), metadata={"for": "a test"}
+        b"\xef\xbb\xbf" + b"".join([*good, b"\r\n", *special]),
+        metadata={"for": "a test"},
     )
     assert batch.status == "validating"
     batch = running.wait(batch)
@@ -73,7 +74,9 @@ def test_upload_create_poll_download_and_cancel(site: Site, test_engine: str) ->
     ]
     assert {e["response"]["status_code"] for e in errors} == {400}
 
-    slow = running.submit(b"".join(line(f"s{n}", "x", test={"delay": 1}) for n in range(900)))
+    slow = running.submit(
+        b"".join(line(f"s{n}", "x", test={"delay": 1}) for n in range(900))
+    )
     wait_for(lambda: client.batches.retrieve(slow.id).status == "in_progress")
     assert client.batches.cancel(slow.id).status == "cancelling"
     slow = running.wait(slow)

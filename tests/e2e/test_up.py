@@ -47,7 +47,9 @@ def test_a_batch_loads_its_model_and_runs(running: Running) -> None:
     assert running.site.engine("local")["state"] == "ready"
 
 
-def test_ctrl_c_to_the_whole_terminal_stops_everything_in_time(running: Running) -> None:
+def test_ctrl_c_to_the_whole_terminal_stops_everything_in_time(
+    running: Running,
+) -> None:
     made = seed(running.site, "batch", rows=2000, delay=0.5)
     wait_until_results(running.site, made, 50)
     began = time.monotonic()
@@ -66,7 +68,14 @@ def test_kill_9_of_up_leaves_no_process(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "victim", ["gunicorn", "runworker --drain", "runworker --engine", "runengine", "engine_server"]
+    "victim",
+    [
+        "gunicorn",
+        "runworker --drain",
+        "runworker --engine",
+        "runengine",
+        "engine_server",
+    ],
 )
 def test_what_is_killed_comes_back_and_the_batch_completes(
     running: Running, victim: str

@@ -42,7 +42,9 @@ def wait_until_results(site: Site, public_id: str, least: int) -> None:
     )
 
 
-def wait_until_final(site: Site, public_id: str, *, timeout: float = 60) -> dict[str, Any]:
+def wait_until_final(
+    site: Site, public_id: str, *, timeout: float = 60
+) -> dict[str, Any]:
     """Wait for a final status; the row."""
     wait_for(
         lambda: batch_row(site, public_id)["status"] in FINAL,
