@@ -76,7 +76,8 @@ def test_the_responses_spelling_of_usage_is_read_too() -> None:
 
 def test_odd_usage_counts_nothing_and_breaks_nothing() -> None:
     odd = {"prompt_tokens": -1, "completion_tokens": "many", "prompt_tokens_details": 7}
-    for usage in (odd, [], "x", None, {"prompt_tokens": 10**30}):
+    usages: list[object] = [odd, [], "x", None, {"prompt_tokens": 10**30}]
+    for usage in usages:
         given = answer(200, {"usage": usage, "choices": "odd", "id": 5})
         result = result_of(given, judge(given).body)
         assert (result.input_tokens, result.output_tokens) == (0, 0)

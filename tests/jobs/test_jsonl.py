@@ -120,13 +120,23 @@ def test_a_line_over_the_limit_is_reported_without_being_held() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.text(), json_values, max_size=6), st.booleans(), st.sampled_from([None, 2]))
+@given(
+    st.dictionaries(st.text(), json_values, max_size=6),
+    st.booleans(),
+    st.sampled_from([None, 2]),
+)
 def test_parse_object_agrees_with_the_json_module(
     value: dict[str, Any], ascii_only: bool, indent: int | None
 ) -> None:

@@ -93,11 +93,13 @@ def test_every_row_is_answered_once_and_the_last_one_ends_the_chunk(
             b.submitter.add(claim(1, [row(n) for n in range(30)]))
             await b.until(lambda: len(b.items) == 30)
             assert sorted(b.results()) == list(range(30))
-            assert [i.last for i in b.items if isinstance(i, Written)] == [False] * 29 + [
-                True
-            ]
+            assert [i.last for i in b.items if isinstance(i, Written)] == [
+                False
+            ] * 29 + [True]
             result = b.results()[3]
-            assert json.loads(result.body)["choices"][0]["message"]["content"] == "say 3"
+            assert (
+                json.loads(result.body)["choices"][0]["message"]["content"] == "say 3"
+            )
             assert result.provenance == {"engine": "t"}
             assert b.submitter.snapshot().leases == []
 
