@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 export BATCHSITE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/batchsite
-KEY := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-12)
+# The environment belongs to its list of packages: another list, another folder.
+KEY := $(shell (cat constraints.txt; sed -n '/^dependencies/,/^\[build-system/p' pyproject.toml) | sha256sum | cut -c1-12)
 VENV ?= $(BATCHSITE_CACHE)/site-$(KEY)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-$(READY): constraints.txt pyproject.toml
+$(READY):
 	@echo "Setting up the site's Python environment in $(VENV) (once)"
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['dev']))" > $(VENV)/wanted.txt

@@ -182,21 +182,13 @@ def batch_cancel(request: HttpRequest, code: str) -> HttpResponse:
     user = person(request)
     if not people.may(user, batch.team, Membership.Role.MEMBER):
         raise PermissionDenied("Viewers of a team cannot cancel its batches.")
-    moved = batch.status not in (Batch.Status.CANCELLING, Batch.Status.CANCELLED)
+    address = request.META.get("REMOTE_ADDR") or None
     try:
-        lifecycle.cancel(batch, message=f"by {user.email}")
+        submit.cancel_batch(batch=batch, user=user, address=address)
     except lifecycle.CannotCancel as refused:
         word = refused.status.replace("_", " ")
         messages.warning(request, f"Nothing to cancel: the batch is {word}.")
     else:
-        if moved:
-            people.record(
-                action="batch.cancel",
-                actor=user,
-                team=batch.team,
-                target=batch.public_id,
-                address=request.META.get("REMOTE_ADDR") or None,
-            )
         messages.info(request, "The batch is being cancelled; its results are kept.")
     return redirect("batch-detail", code=batch.public_id)
 
