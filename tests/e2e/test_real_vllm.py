@@ -52,11 +52,11 @@ def test_a_batch_survives_the_death_of_vllm_and_ctrl_c_ends_it_all(site: Site) -
     rows = [
         line(
             f"r{n}",
-            f"Say something about the number {n}.",
-            max_tokens=24,
+            f"Write a story about the number {n}.",
+            max_tokens=64,
             temperature=0,
         )
-        for n in range(60)
+        for n in range(80)
     ]
     special = [
         line("several", "Name a colour.", max_tokens=8, n=2, seed=1, temperature=0.8),
@@ -67,21 +67,22 @@ def test_a_batch_survives_the_death_of_vllm_and_ctrl_c_ends_it_all(site: Site) -
 
     def some_are_done() -> bool:
         counts = running.client.batches.retrieve(batch.id).request_counts
-        return counts is not None and counts.completed >= 5
+        return counts is not None and counts.completed >= 2
 
+    # The short requests are answered while the long ones are still in flight.
     wait_for(some_are_done, timeout=240, what="the first answers")
     kill_the_server(running)
     batch = running.wait(batch, timeout=300)
     assert batch.status == "completed"
     assert batch.request_counts is not None
-    assert batch.request_counts.to_dict() == {"total": 63, "completed": 62, "failed": 1}
+    assert batch.request_counts.to_dict() == {"total": 83, "completed": 82, "failed": 1}
     assert site.engine("local")["generation"] == 2
 
     answers = {
         x["custom_id"]: x["response"]["body"]
         for x in running.lines(batch.output_file_id)
     }
-    assert len(answers) == 62
+    assert len(answers) == 82
     assert len(answers["several"]["choices"]) == 2
     assert answers["probs"]["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
     (refused,) = running.lines(batch.error_file_id)
