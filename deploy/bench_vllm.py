@@ -2,9 +2,8 @@
 """`make bench-vllm`: Batchsite against vLLM's own run_batch.
 
 The same file of distinct requests, the same model and engine arguments, alternating
-runs. The model's load is left out on both sides: run_batch counts from its reading of
-the file to its writing of the answers, Batchsite from create to completed with the
-engine warm.
+runs. The model's load is left out on both sides: run_batch counts while its progress bar
+is drawn, Batchsite from the upload to completed, with the engine loaded.
 """
 
 from __future__ import annotations
@@ -85,9 +84,9 @@ def run_batch(command: list[str], env: dict[str, str], output: Path) -> float:
         assert popen.stdout is not None
         for line in popen.stdout:
             tail = [*tail[-20:], line]
-            if "Reading batch from" in line:
-                began = time.monotonic()
-            elif "Writing outputs to" in line:
+            # Its progress bar: drawn first when all requests are submitted.
+            if "Running batch:" in line:
+                began = began or time.monotonic()
                 ended = time.monotonic()
     if popen.returncode or not began or not ended:
         raise SystemExit("run_batch failed:\n" + "".join(tail))
