@@ -26,6 +26,7 @@ from openai import OpenAI
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ["LOG_LEVEL"] = "WARNING"
 
 from tests.e2e.client import Running, start_up  # noqa: E402 - needs the path above
 from tests.engine_process import engine_process  # noqa: E402 - as above

@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ["LOG_LEVEL"] = "WARNING"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 from deploy.bench_pipeline import cpu_model, upload  # noqa: E402 - needs the path above
@@ -173,6 +174,20 @@ def main() -> None:
     print(f"median ratio {statistics.median(ratios):.3f} over {len(ratios)} rounds")
 
 
+def show_where_the_time_went(site: Site) -> None:
+    """Seconds of the newest batch before its first, until its last result, and after."""
+    code = (
+        "from jobs.models import Batch; b = Batch.objects.latest('pk');"
+        "r = b.results.order_by('seq');"
+        "d = lambda x, y: f'{(y - x).total_seconds():.2f}';"
+        "first = b.events.get(new_status='in_progress').created_at;"
+        "last = r.last().created_at;"
+        "print('   validated after', d(b.created_at, first), 's, answered',"
+        "d(first, last), 's, files', d(last, b.completed_at), 's')"
+    )
+    print(site.python(code).strip("\n"), flush=True)
+
+
 def one_site_run(site: Site, env: dict[str, str], requests: Path) -> float:
     """Start the site, warm the engine with one request, measure, stop."""
     running = start_up(site, **env)
@@ -182,7 +197,9 @@ def one_site_run(site: Site, env: dict[str, str], requests: Path) -> float:
         warm = running.client.batches.retrieve(upload(running.client, first))
         running.wait(warm, timeout=600)
         wait_for(lambda: site.engine("local")["state"] == "ready", timeout=10)
-        return through_batchsite(running, requests)
+        speed = through_batchsite(running, requests)
+        show_where_the_time_went(site)
+        return speed
     finally:
         running.up.stop()
 

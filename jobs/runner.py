@@ -36,7 +36,7 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-TICK = 0.5
+TICK = 0.25
 STUCK_SECONDS = 30
 ATTEND_SECONDS = 60
 IDLE_SECONDS = 10
@@ -156,7 +156,7 @@ class Feeder:
             connection.close()
 
     def _tick(self) -> None:
-        """Look at everything once; twice a second."""
+        """Look at everything once; four times a second."""
         snapshot = self._call(self.submitter.snapshot)
         engine = Engine.objects.select_related("loaded_model", "wanted_model").get(
             name=self.engine_name

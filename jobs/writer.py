@@ -114,6 +114,9 @@ class Writer(threading.Thread):
                 return items
             if isinstance(newest, Written):
                 characters += len(newest.result.body)
+                if newest.last:
+                    # Whoever waits for the end of the batch need not wait for more.
+                    return items
             if len(items) >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS:
                 return items
             try:
