@@ -223,7 +223,7 @@ Q_CLUSTER = {
     "workers": BATCHSITE_CONTROL_WORKERS,
     "queue_limit": 1,
     "bulk": 1,
-    "poll": 0.2,
+    "poll": 0.1,
     "recycle": 0,
     "guard_cycle": 1,
     "timeout": 900,

@@ -45,7 +45,7 @@ MODULE = "vllm.entrypoints.launchers.run_batch"
 
 
 def write_requests(path: Path, rows: int, model: str) -> None:
-    """Distinct chat requests with 24 to 40 output tokens each."""
+    """Distinct chat requests with 64 to 128 output tokens each."""
     chance = random.Random(7)
     with path.open("w") as out:
         for n in range(rows):
@@ -58,7 +58,7 @@ def write_requests(path: Path, rows: int, model: str) -> None:
                         "content": f"Note {n}: what links a {a} and a {b}?",
                     }
                 ],
-                "max_tokens": chance.randint(24, 40),
+                "max_tokens": chance.randint(64, 128),
                 "temperature": 0,
                 "ignore_eos": True,
             }
@@ -99,7 +99,7 @@ def through_batchsite(running: Running, path: Path) -> float:
     """Tokens a second from creating the batch to its completion."""
     began = time.monotonic()
     batch = running.client.batches.retrieve(upload(running.client, path))
-    batch = running.wait(batch, timeout=3600)
+    batch = running.wait(batch, timeout=3600, every=0.5)
     seconds = time.monotonic() - began
     if batch.status != "completed" or batch.error_file_id:
         raise SystemExit(f"the batch did not go well: {batch}")

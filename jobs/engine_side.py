@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -67,47 +68,59 @@ def models_of(engine: Engine) -> list[str]:
 
 def has_work(engine: Engine) -> bool:
     """Whether any chunk could be claimed for this engine, by a swap if need be."""
-    if engine.paused:
-        return False
+    return not engine.paused and bool(survey(engine).waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What waits for this engine, read once: chunks to claim by batch, models, shares."""
+
+    waiting: list[Work]
+    loadable: dict[str, ServedModel]
+    load: dict[int, float]
+
+
+def survey(engine: Engine) -> Survey:
+    """Look at the queue: what the engine can run, now or after loading another model."""
     if engine.kind == Engine.Kind.EXTERNAL:
-        return bool(claims.claimable_work(models_of(engine)))
-    loadable = list(ServedModel.objects.loadable().values_list("name", flat=True))
-    return bool(claims.claimable_work(loadable))
+        loadable: dict[str, ServedModel] = {}
+        models = models_of(engine)
+    else:
+        loadable = {m.name: m for m in ServedModel.objects.loadable()}
+        models = list({*loadable, *models_of(engine)})
+    waiting = claims.claimable_work(models)
+    # With one team there is nothing to share.
+    several = len({w.team for w in waiting}) > 1
+    return Survey(waiting, loadable, claims.team_load() if several else {})
 
 
-def best_work(engine: Engine, snapshot: Snapshot) -> Work | None:
+def best_work(engine: Engine, seen: Survey, snapshot: Snapshot) -> Work | None:
     """The batch whose chunk should be claimed next for what is loaded."""
-    work = claims.claimable_work(models_of(engine))
+    models = set(models_of(engine))
+    work = [w for w in seen.waiting if w.model in models]
     if not work:
         return None
-    load = {**claims.team_load(), **snapshot.load}
-    return rank(work, load=load, now=time.time())[0]
+    return rank(work, load={**seen.load, **snapshot.load}, now=time.time())[0]
 
 
-def model_to_load(engine: Engine, held: Sequence[Work]) -> ServedModel | None:
+def model_to_load(
+    engine: Engine, seen: Survey, held: Sequence[Work]
+) -> ServedModel | None:
     """The model that the queue wants instead of the loaded one; None: stay."""
-    loadable = {m.name: m for m in ServedModel.objects.loadable()}
     wanted = engine.wanted_model
-    if wanted and wanted != engine.loaded_model and wanted.name in loadable:
+    if wanted and wanted != engine.loaded_model and wanted.name in seen.loadable:
         # On its way already. One that cannot be loaded any more is not wanted.
         return None
-    waiting = claims.claimable_work(list(loadable))
-    ranked = rank(
-        {*waiting, *(w for w in held if w.model in loadable)},
-        load=claims.team_load(),
-        now=time.time(),
-    )
+    work = {w for w in (*seen.waiting, *held) if w.model in seen.loadable}
     loaded = engine.loaded_model.name if engine.loaded_model else None
     name = choose_model(
-        ranked,
+        rank(work, load=seen.load, now=time.time()),
         loaded=loaded,
         loaded_since=engine.state_since.timestamp(),
         now=time.time(),
         patience=settings.BATCHSITE_MODEL_WAIT,
     )
-    if name is None or name == loaded or name not in loadable:
-        return None
-    return loadable[name]
+    return None if name is None or name == loaded else seen.loadable[name]
 
 
 def want(engine: Engine, model: ServedModel) -> bool:

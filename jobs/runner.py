@@ -27,7 +27,7 @@ from . import claims, engine_side
 from .engines.client import EngineClient
 from .models import Engine
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
-from .recording import ChunkLease, record_copies
+from .recording import LeaseLost, record, record_copies
 from .sampling import Sampler
 from .scheduling import wants_claim
 from .submitter import Snapshot, Submitter, Target
@@ -36,7 +36,8 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-TICK = 0.25
+TICK = 0.5
+HURRY = 0.05
 STUCK_SECONDS = 30
 ATTEND_SECONDS = 60
 IDLE_SECONDS = 10
@@ -68,6 +69,7 @@ class Feeder:
         self._claim_at = 0.0
         self._backoff = 1.0
         self._successes = 0
+        self._claimed = 0
         self._threads = [
             threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
             threading.Thread(target=self._keep, name="feeder-keeper", daemon=True),
@@ -148,15 +150,22 @@ class Feeder:
                     logger.exception("the keeper cannot reach the database")
                     connection.close()
                 self.progress = time.monotonic()
-                self._stop.wait(TICK)
+                self._pause()
         except BaseException as error:
             logger.exception("the feeder of %s fails", self.engine_name)
             self.failed = f"{type(error).__name__}: {error}"
         finally:
             connection.close()
 
+    def _pause(self) -> None:
+        """Wait for the next tick; not at all long while chunks come and the queue runs low."""
+        deadline = time.monotonic() + TICK
+        while not self._stop.wait(HURRY) and time.monotonic() < deadline:
+            if self._claimed and self.submitter.hungry:
+                return
+
     def _tick(self) -> None:
-        """Look at everything once; four times a second."""
+        """Look at everything once; twice a second, more often while chunks fly by."""
         snapshot = self._call(self.submitter.snapshot)
         engine = Engine.objects.select_related("loaded_model", "wanted_model").get(
             name=self.engine_name
@@ -166,8 +175,10 @@ class Feeder:
         self._heartbeat(engine, snapshot)
         self._follow_up(engine, snapshot)
         self._drop_stopped(snapshot)
-        if self._aim(engine, snapshot):
-            self._claim(engine)
+        seen = engine_side.survey(engine)
+        self._claimed = 0
+        if self._aim(engine, seen, snapshot):
+            self._claim(engine, seen)
         self._note_idle(snapshot)
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
@@ -208,7 +219,9 @@ class Feeder:
         if gone:
             self._call(lambda: self.submitter.drop(gone))
 
-    def _aim(self, engine: Engine, snapshot: Snapshot) -> bool:
+    def _aim(
+        self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
+    ) -> bool:
         """Point the submitter at the engine as it is now; False: nothing may be claimed."""
         if engine.paused or time.monotonic() < self._claim_at:
             if engine.paused:
@@ -222,7 +235,7 @@ class Feeder:
             self._call(self.submitter.drop)
             if not self._call(lambda: self.submitter.busy):
                 self._target = None
-        if engine.kind == Engine.Kind.MANAGED and self._swap(engine, snapshot):
+        if engine.kind == Engine.Kind.MANAGED and self._swap(engine, seen, snapshot):
             return False
         if target is None:
             return False
@@ -230,9 +243,11 @@ class Feeder:
             self._connect(engine, target)
         return self._target == target
 
-    def _swap(self, engine: Engine, snapshot: Snapshot) -> bool:
+    def _swap(
+        self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
+    ) -> bool:
         """Ask for another model when the queue wants one; True while on the way there."""
-        wanted = engine_side.model_to_load(engine, snapshot.works)
+        wanted = engine_side.model_to_load(engine, seen, snapshot.works)
         if wanted is None:
             return engine.state != Engine.State.READY
         self._call(self.submitter.drop)
@@ -255,13 +270,13 @@ class Feeder:
         asyncio.run_coroutine_threadsafe(swap(), self._loop).result(STUCK_SECONDS)
         self._target = target
 
-    def _claim(self, engine: Engine) -> None:
+    def _claim(self, engine: Engine, seen: engine_side.Survey) -> None:
         """Take chunks as long as the window has room for them."""
         while not self._stop.is_set():
             snapshot = self._call(self.submitter.snapshot)
             if snapshot.queued_rows >= 2 * max(1, snapshot.window):
                 return
-            best = engine_side.best_work(engine, snapshot)
+            best = engine_side.best_work(engine, seen, snapshot)
             if not wants_claim(
                 best,
                 held=snapshot.works,
@@ -276,25 +291,26 @@ class Feeder:
             claim = claims.claim(
                 best, engine=engine, worker=self.worker, after=self._after
             )
+            seen = engine_side.survey(engine)
             if claim is None:
                 return
+            self._claimed += 1
             self._after = claim.end
             self._take(claim)
 
     def _take(self, claim: claims.Claim) -> None:
         """Hand a claimed chunk to the loop, copies of earlier answers first."""
-        if claim.lease.epoch > 1:
-            record_copies(claim.lease)
-        if claim.rows:
-            self._call(lambda: self.submitter.add(claim))
-        else:
-            self._finish_empty(claim.lease)
-
-    def _finish_empty(self, lease: ChunkLease) -> None:
-        """A chunk whose last holder stored everything and died before saying so."""
-        from .recording import record
-
-        record(lease, [], with_copies=False, finished=True)
+        try:
+            if claim.lease.epoch > 1:
+                record_copies(claim.lease)
+            if not claim.rows:
+                # Its last holder stored everything and died before saying so.
+                record(claim.lease, [], with_copies=False, finished=True)
+                return
+        except LeaseLost:
+            logger.warning("chunk %d was lost at once", claim.lease.chunk)
+            return
+        self._call(lambda: self.submitter.add(claim))
 
     def _note_idle(self, snapshot: Snapshot) -> None:
         if snapshot.leases or snapshot.in_flight:

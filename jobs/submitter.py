@@ -109,6 +109,7 @@ class Submitter:
         self.in_flight = 0
         self.unwritten = 0
         self.successes = 0
+        self._queued = 0
 
     # --- called by the keeper, through the loop
 
@@ -171,6 +172,11 @@ class Submitter:
         )
 
     @property
+    def hungry(self) -> bool:
+        """Whether fewer rows than a window wait here. Safe to ask from any thread."""
+        return self._queued < (self._target.window if self._target else 0)
+
+    @property
     def busy(self) -> bool:
         """Whether any request is under way."""
         return bool(self._tasks)
@@ -216,6 +222,7 @@ class Submitter:
 
     def _launch(self, held: Held, row: Row) -> None:
         held.flying += 1
+        self._queued = sum(len(h.queue) for h in self._held.values())
         self._occupy(held, 1)
         task = asyncio.get_running_loop().create_task(self._answer(held, row))
         self._tasks[task] = held.claim.lease.chunk

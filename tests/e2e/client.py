@@ -38,12 +38,12 @@ class Running:
             **over,
         )
 
-    def wait(self, batch: Batch, *, timeout: float = 60) -> Batch:
-        """Poll as clients do, until the status is final."""
+    def wait(self, batch: Batch, *, timeout: float = 60, every: float = 0.2) -> Batch:
+        """Poll as clients do, until the status is final; all times in seconds."""
         deadline = time.monotonic() + timeout
         while batch.status not in FINAL:
             assert time.monotonic() < deadline, f"{batch}\n{self.up.log()}"
-            time.sleep(0.2)
+            time.sleep(every)
             batch = self.client.batches.retrieve(batch.id)
         return batch
 

@@ -164,22 +164,26 @@ def test_a_managed_engine_is_a_target_only_while_it_is_ready() -> None:
     assert engine_side.target_of(engine) is None
 
 
+def wanted(engine: Engine) -> ServedModel | None:
+    return engine_side.model_to_load(engine, engine_side.survey(engine), [])
+
+
 def test_the_queue_decides_which_model_is_wanted(make_batch: MakeBatch) -> None:
     a = ServedModel.objects.create(name="a", source="/a")
     b = ServedModel.objects.create(name="b", source="/b")
     engine = managed_engine()
-    assert engine_side.model_to_load(engine, []) is None
+    assert wanted(engine) is None
     running_batch(make_batch, model="b")
-    assert engine_side.model_to_load(engine, []) == b
+    assert wanted(engine) == b
     assert engine_side.want(engine, b)
     engine.refresh_from_db()
     # It is on its way: nothing more is asked for.
-    assert engine_side.model_to_load(engine, []) is None
+    assert wanted(engine) is None
     # A model that failed three times is not wanted any more.
     ServedModel.objects.filter(pk=b.pk).update(state=ServedModel.State.FAILED)
     running_batch(make_batch, model="a")
     engine.refresh_from_db()
-    assert engine_side.model_to_load(engine, []) == a
+    assert wanted(engine) == a
     # Whoever saw another generation has no say.
     engine.generation += 1
     assert not engine_side.want(engine, a)

@@ -25,7 +25,10 @@ def test_a_member_cancels_a_batch(
     assert batch.status == "cancelling"
     assert r.redirect_chain == [(f"/batches/{batch.public_id}/", 302)]
     assert "being cancelled" in r.content.decode()
-    assert BatchEvent.objects.get(batch=batch).message == "asked for by teammate@example.com"
+    assert (
+        BatchEvent.objects.get(batch=batch).message
+        == "asked for by teammate@example.com"
+    )
     assert AuditEvent.objects.get().target == batch.public_id
 
 
