@@ -48,7 +48,8 @@ DEBUG: bool = env.bool("DEBUG", default=False)
 DATA_DIR = data_folder()
 SPOOL_DIR = DATA_DIR / "spool"
 RUN_DIR = DATA_DIR / "run"
-SECRET_KEY: str = env.str("SECRET_KEY", default="")
+# A mounted secret file often ends with a newline, which is not part of the key.
+SECRET_KEY: str = env.str("SECRET_KEY", default="").strip()
 if not SECRET_KEY:
     if PRODUCTION:
         raise ImproperlyConfigured(
@@ -154,8 +155,8 @@ SQLITE_OPTIONS = {
     ),
 }
 DATABASES = {
-    "default": env.db_url(
-        "DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+    "default": env.db_url_config(
+        env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}").strip()
     )
 }
 DATABASES["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}

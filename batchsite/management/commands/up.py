@@ -56,6 +56,8 @@ class Command(BaseCommand):
         refuse_taken_port(options["host"], options["port"])
         bring_database_up_to_date()
         check_secret_key()
+        if settings.PRODUCTION:
+            call_command("collectstatic", interactive=False, verbosity=0)
         self.engine_name = "" if options["no_engine"] else options["name"]
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_signal)
