@@ -29,7 +29,7 @@ from . import intake, lifecycle
 from .ids import batch_request_id
 from .models import Batch, BatchFile, BatchRequest, Chunk, Result
 from .models.engines import database_time
-from .recording import copy_of, fill
+from .recording import COPIES_AT_ONCE, copy_of, fill
 
 if TYPE_CHECKING:
     from .stages import StageLease
@@ -101,41 +101,39 @@ def _close_chunks(batch: Batch, lease: StageLease) -> None:
 
 def _answer_copies(batch: Batch, lease: StageLease) -> None:
     """Give copies the answer of their original where only that one was stored."""
-    while True:
-        copies = (
-            BatchRequest.objects.unanswered(batch.pk)
-            .filter(duplicate_of__result__isnull=False)
-            .select_related("duplicate_of__result")
-            .defer("body", "duplicate_of__body")[:200]
-        )
-        results = [copy_of(row) for row in copies]
-        if not results:
-            return
-        _store(batch, lease, results)
+    newest = 0
+    copies = (
+        BatchRequest.objects.unanswered(batch.pk)
+        .filter(duplicate_of__result__isnull=False)
+        .select_related("duplicate_of__result")
+        .defer("body", "duplicate_of__body")
+        .order_by("pk")
+    )
+    while rows := list(copies.filter(pk__gt=newest)[:COPIES_AT_ONCE]):
+        _store(batch, lease, [copy_of(row) for row in rows])
+        newest = rows[-1].pk
 
 
 def _answer_unfinished(batch: Batch, lease: StageLease) -> None:
-    """Store an error for each request that has no result."""
-    while True:
-        pending = BatchRequest.objects.unanswered(batch.pk).values_list("pk", "index")
-        rows = list(pending.order_by("index")[:PAGE_ROWS])
-        if not rows:
-            return
+    """Store an error for each request that has no result, in input order."""
+    last = -1
+    pending = BatchRequest.objects.unanswered(batch.pk).order_by("index")
+    while rows := list(
+        pending.filter(index__gt=last).values_list("pk", "index")[:PAGE_ROWS]
+    ):
         code, message = UNFINISHED[Batch.ClosingReason(batch.closing_reason)]
-        _store(
-            batch,
-            lease,
-            [
-                Result(
-                    request_id=pk,
-                    index=index,
-                    outcome=Result.Outcome.FAILED,
-                    error_code=code,
-                    error_message=message,
-                )
-                for pk, index in rows
-            ],
-        )
+        results = [
+            Result(
+                request_id=pk,
+                index=index,
+                outcome=Result.Outcome.FAILED,
+                error_code=code,
+                error_message=message,
+            )
+            for pk, index in rows
+        ]
+        _store(batch, lease, results)
+        last = rows[-1][1]
 
 
 def _store(batch: Batch, lease: StageLease, results: list[Result]) -> None:

@@ -179,7 +179,7 @@ class Feeder:
         self._claimed = 0
         if self._aim(engine, seen, snapshot):
             self._claim(engine, seen)
-        self._note_idle(snapshot)
+        self._note_idle(snapshot, waiting=bool(seen.waiting) and not engine.paused)
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
         """Every 4 s: put the leases' ends ahead and write in_flight.
@@ -195,7 +195,7 @@ class Feeder:
             if lease in self._call(self.submitter.snapshot).leases:
                 logger.warning("lost the lease of chunk %d", lease.chunk)
                 self._call(lambda lost=lease: self.submitter.abort(lost))  # type: ignore[misc]  # mypy does not see the default
-        self._sampler.sample(engine)
+        self._sampler.sample(engine, self._writer)
 
     def _follow_up(self, engine: Engine, snapshot: Snapshot) -> None:
         """After a halt: blame, wait, and look for the engine's next generation."""
@@ -312,8 +312,8 @@ class Feeder:
             return
         self._call(lambda: self.submitter.add(claim))
 
-    def _note_idle(self, snapshot: Snapshot) -> None:
-        if snapshot.leases or snapshot.in_flight:
+    def _note_idle(self, snapshot: Snapshot, *, waiting: bool) -> None:
+        if snapshot.leases or snapshot.in_flight or waiting:
             self.idle_since = None
         elif self.idle_since is None:
             self.idle_since = time.monotonic()

@@ -1,77 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput of the work on one engine, from the results that were stored."""
+"""Throughput of one feeder's work, from the results that it stored."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
 
-from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
-from .models import Engine, Measurement, Result, ServedModel, ThroughputSample
+from .models import Batch, Engine, Measurement, ServedModel, ThroughputSample
+from .writer import Tally, Writer
 
 SAMPLE_SECONDS = 10
-KEPT = timedelta(hours=1)
 MEASURE_SECONDS = 60
+KEPT = timedelta(hours=1)
 
 
 class Sampler:
     """Writes a ThroughputSample per batch every 10 s and a Measurement each minute."""
 
     def __init__(self) -> None:
-        self._last_result: int | None = None
         self._sampled_at = time.monotonic()
         self._measured_at = time.monotonic()
-        self._sums: dict[str, list[int]] = {}
+        self._by_model: dict[str, Tally] = {}
+        # Seconds in which the model had results: idle time says nothing of its speed.
+        self._active: dict[str, float] = {}
 
-    def sample(self, engine: Engine) -> None:
-        """Take what was stored since the last call; does nothing within 10 s of it."""
-        now = time.monotonic()
-        if self._last_result is None:
-            newest = Result.objects.aggregate(top=Max("pk"))["top"]
-            self._last_result = newest or 0
-        seconds = now - self._sampled_at
+    def sample(self, engine: Engine, writer: Writer) -> None:
+        """Store what the writer stored since the last call; nothing within 10 s of it."""
+        seconds = time.monotonic() - self._sampled_at
         if seconds < SAMPLE_SECONDS:
             return
-        self._sampled_at = now
-        fresh = Result.objects.filter(pk__gt=self._last_result, engine=engine)
-        for row in fresh.values("batch_id", "batch__model").annotate(
-            rows=Count("pk"),
-            input=Sum("input_tokens"),
-            output=Sum("output_tokens"),
-            top=Max("pk"),
-        ):
-            self._last_result = max(self._last_result, row["top"])
-            ThroughputSample.objects.create(
-                batch_id=row["batch_id"],
+        self._sampled_at = time.monotonic()
+        tallies = writer.take_tally()
+        models = dict(Batch.objects.filter(pk__in=tallies).values_list("pk", "model"))
+        ThroughputSample.objects.bulk_create(
+            ThroughputSample(
+                batch_id=batch,
                 engine=engine,
                 seconds=seconds,
-                rows=row["rows"],
-                input_tokens=row["input"],
-                output_tokens=row["output"],
+                rows=tally.rows,
+                input_tokens=tally.input_tokens,
+                output_tokens=tally.output_tokens,
             )
-            sums = self._sums.setdefault(row["batch__model"], [0, 0, 0])
-            for place, count in enumerate((row["rows"], row["input"], row["output"])):
-                sums[place] += count
-        self._measure(engine, now)
+            for batch, tally in tallies.items()
+            if batch in models
+        )
+        for batch, tally in tallies.items():
+            total = self._by_model.setdefault(models.get(batch, ""), Tally())
+            total.rows += tally.rows
+            total.input_tokens += tally.input_tokens
+            total.output_tokens += tally.output_tokens
+        for model in {models.get(batch, "") for batch in tallies}:
+            self._active[model] = self._active.get(model, 0.0) + seconds
+        self._measure(engine)
 
-    def _measure(self, engine: Engine, now: float) -> None:
-        seconds = now - self._measured_at
-        if seconds < MEASURE_SECONDS:
+    def _measure(self, engine: Engine) -> None:
+        if time.monotonic() - self._measured_at < MEASURE_SECONDS:
             return
-        self._measured_at = now
-        for model in ServedModel.objects.filter(name__in=self._sums):
-            rows, input_tokens, output_tokens = self._sums[model.name]
+        self._measured_at = time.monotonic()
+        for model in ServedModel.objects.filter(name__in=self._by_model):
+            total = self._by_model[model.name]
             Measurement.objects.create(
                 served_model=model,
                 engine=engine,
-                rows=rows,
-                input_tokens=input_tokens,
-                output_tokens=output_tokens,
-                seconds=seconds,
+                rows=total.rows,
+                input_tokens=total.input_tokens,
+                output_tokens=total.output_tokens,
+                seconds=self._active[model.name],
             )
-        self._sums = {}
+        self._by_model, self._active = {}, {}
         ThroughputSample.objects.filter(
             engine=engine, at__lt=timezone.now() - KEPT
         ).delete()

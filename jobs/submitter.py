@@ -99,12 +99,13 @@ class Submitter:
         self._client: EngineClient | None = None
         self._target: Target | None = None
         self._held: dict[int, Held] = {}
-        self._tasks: dict[asyncio.Task[None], int] = {}
+        self._tasks: dict[asyncio.Task[None], ChunkLease] = {}
         self._load: Counter[int] = Counter()
         self._alone = 0
         self._lost: list[int] = []
         self._halt: Halt | None = None
         self._limit = 1.0
+        self._shrunk_at = 0.0
         self._woken = asyncio.Event()
         self.in_flight = 0
         self.unwritten = 0
@@ -144,11 +145,16 @@ class Submitter:
 
     def abort(self, lease: ChunkLease | None = None) -> None:
         """Cut off the requests of a lost chunk (None: of all); the engine stops them."""
-        for task, chunk in list(self._tasks.items()):
-            if lease is None or chunk == lease.chunk:
+        for task, of in list(self._tasks.items()):
+            if lease is None or of == lease:
                 task.cancel()
-        if lease is not None:
-            self._held.pop(lease.chunk, None)
+        if lease is not None and self._leases(lease):
+            del self._held[lease.chunk]
+
+    def _leases(self, lease: ChunkLease) -> bool:
+        """Whether this very claim is in work; the chunk may have been claimed anew."""
+        held = self._held.get(lease.chunk)
+        return held is not None and held.claim.lease == lease
 
     def stored(self, count: int) -> None:
         """The writer stored that many results; its backlog has room again."""
@@ -225,7 +231,7 @@ class Submitter:
         self._queued = sum(len(h.queue) for h in self._held.values())
         self._occupy(held, 1)
         task = asyncio.get_running_loop().create_task(self._answer(held, row))
-        self._tasks[task] = held.claim.lease.chunk
+        self._tasks[task] = held.claim.lease
         task.add_done_callback(lambda done: self._ended(done, held))
 
     def _occupy(self, held: Held, places: int) -> None:
@@ -247,12 +253,12 @@ class Submitter:
 
     def _settle(self, held: Held) -> None:
         """Let go of a chunk with nothing left to do here."""
-        chunk = held.claim.lease.chunk
-        if held.flying or held.queue or held.suspects or chunk not in self._held:
+        lease = held.claim.lease
+        if held.flying or held.queue or held.suspects or not self._leases(lease):
             return
-        del self._held[chunk]
+        del self._held[lease.chunk]
         if held.unanswered:
-            self._put(GivenBack(held.claim.lease))
+            self._put(GivenBack(lease))
 
     # --- one request
 
@@ -303,7 +309,7 @@ class Submitter:
                 if judged.verdict is Verdict.FAULT:
                     self._stop(reason, died=False)
                     return
-            self._limit = max(1.0, self._limit / 2)
+            self._shrink()
             if attempt < TRIES and not await self._wait(held, attempt, answer):
                 return
         if self.successes == seen:
@@ -345,10 +351,17 @@ class Submitter:
             return row.body.encode()
         return json.dumps({**json.loads(row.body), "model": name}).encode()
 
+    def _shrink(self) -> None:
+        """Halve the window, at most once a second: one hiccup fails many rows at once."""
+        now = time.monotonic()
+        if now - self._shrunk_at > 1:
+            self._shrunk_at = now
+            self._limit = max(1.0, self._limit / 2)
+
     def _grow(self) -> None:
         self.successes += 1
         if self._target is not None and self._limit < self._target.window:
-            self._limit = min(float(self._target.window), self._limit + 0.1)
+            self._limit = min(float(self._target.window), self._limit + 0.2)
 
     def _stop(self, reason: str, *, died: bool) -> None:
         """Submit nothing more until the keeper has looked at the engine."""

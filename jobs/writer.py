@@ -57,6 +57,15 @@ class Flush:
 Item = Written | GivenBack | Flush
 
 
+@dataclass(slots=True)
+class Tally:
+    """Sums over stored results."""
+
+    rows: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class Writer(threading.Thread):
     """Stores what it is given, in order, at most 200 rows or 8 MB a transaction.
 
@@ -77,6 +86,8 @@ class Writer(threading.Thread):
         self._stop_now = threading.Event()
         self.stored = 0
         self.output_tokens = 0
+        self._tally: dict[int, Tally] = {}
+        self._tally_lock = threading.Lock()
 
     def put(self, item: Item) -> None:
         """Hand over one item; never blocks (the feeder bounds the backlog)."""
@@ -162,8 +173,23 @@ class Writer(threading.Thread):
             return
         except IntegrityError:
             self._without_known(lease, group)
+        self._count(lease, group)
+
+    def _count(self, lease: ChunkLease, group: list[Written]) -> None:
+        tokens = sum(item.result.output_tokens for item in group)
         self.stored += len(group)
-        self.output_tokens += sum(item.result.output_tokens for item in group)
+        self.output_tokens += tokens
+        with self._tally_lock:
+            tally = self._tally.setdefault(lease.batch, Tally())
+            tally.rows += len(group)
+            tally.input_tokens += sum(item.result.input_tokens for item in group)
+            tally.output_tokens += tokens
+
+    def take_tally(self) -> dict[int, Tally]:
+        """What was stored since the last call, by batch."""
+        with self._tally_lock:
+            taken, self._tally = self._tally, {}
+        return taken
 
     def _without_known(self, lease: ChunkLease, group: list[Written]) -> None:
         """Store only what is not stored: a commit went through though its reply was lost."""
