@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -37,24 +38,49 @@ def start_time(pid: int) -> int | None:
     return None if fields is None or fields[0] in "ZX" else int(fields[19])
 
 
+def pid_namespace() -> str:
+    """The number of the PID namespace in which this process' pids are meant."""
+    return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+
+
+class Token(NamedTuple):
+    """One process among all hosts, containers and times."""
+
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    started: str
+
+
 def token(pid: int | None = None) -> str:
-    """host/boot id/pid/start time: names one process among all hosts and times."""
+    """host/boot id/PID namespace/pid/start time of a process of this namespace."""
     pid = pid or os.getpid()
-    return f"{socket.gethostname()}/{boot_id()}/{pid}/{start_time(pid)}"
+    parts = (socket.gethostname(), boot_id(), pid_namespace(), pid, start_time(pid))
+    return "/".join(map(str, parts))
+
+
+def read_token(owner: str) -> Token | None:
+    """The parts of what `token` made; None for anything else."""
+    try:
+        host, boot, namespace, pid, started = owner.rsplit("/", 4)
+        return Token(host, boot, namespace, int(pid), started)
+    except ValueError:
+        return None
 
 
 def provably_gone(owner: str) -> bool:
     """Whether the process of that token cannot be alive any more, as seen from here.
 
-    False for a process of another host: only its missing heartbeat can tell.
+    False for a process of another host or PID namespace (containers on the host's
+    network share its name): only its missing heartbeat can tell.
     """
-    try:
-        host, boot, pid, started = owner.rsplit("/", 3)
-    except ValueError:
+    named = read_token(owner)
+    if named is None or named.host != socket.gethostname():
         return False
-    if host != socket.gethostname():
+    if named.namespace != pid_namespace():
         return False
-    return boot != boot_id() or str(start_time(int(pid))) != started
+    return named.boot != boot_id() or str(start_time(named.pid)) != named.started
 
 
 def die_with_parent(signum: int, parent: int) -> None:

@@ -71,8 +71,13 @@ class HostRow:
         )
         if won:
             return ""
-        host, _, pid, _ = holder.rsplit("/", 3)
-        return f"process {pid} on {host} runs engine {self.name}"
+        named = processes.read_token(holder)
+        who = (
+            f"process {named.pid} on {named.host}"
+            if named
+            else holder or "another host"
+        )
+        return f"{who} runs engine {self.name}"
 
     def write(self, **columns: Any) -> None:
         """Heartbeat, and these of the host's columns; LostToken when it is not ours."""

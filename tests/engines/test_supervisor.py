@@ -292,9 +292,11 @@ def test_token_is_free_when_nobody_holds_it_and_ours_again_after() -> None:
 def test_token_of_a_living_holder_elsewhere_is_respected() -> None:
     row = HostRow("gpu0")
     Engine.objects.update(
-        host_token="other-host/boot/77/1", host_heartbeat=timezone.now()
+        host_token="other-host/boot/4/77/1", host_heartbeat=timezone.now()
     )
     assert row.acquire() == "process 77 on other-host runs engine gpu0"
+    Engine.objects.update(host_token="of an earlier form/77/1")
+    assert row.acquire() == "of an earlier form/77/1 runs engine gpu0"
     Engine.objects.update(host_heartbeat=timezone.now() - timedelta(seconds=16))
     assert row.acquire() == ""
 
