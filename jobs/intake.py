@@ -104,7 +104,8 @@ class Errors:
 def run(batch: Batch, lease: StageLease) -> bool:
     """Validate and insert; True when the batch left `validating`, False to be poked again.
 
-    The batch ends in in_progress or, with its errors listed, in failed.
+    The batch ends in in_progress or, with its errors listed, in failed. Raises
+    StatusMoved when it was cancelled or its window ended meanwhile.
     """
     file = batch.input_file
     problem = _file_problem(batch, file)
@@ -123,13 +124,8 @@ def run(batch: Batch, lease: StageLease) -> bool:
                 return _fail(batch, lease, errors)
             with default_storage.open(file.storage_name) as stream:
                 if not _insert(batch, stream, plan, lease):
-                    # Either the turn is used up, or the batch was cancelled meanwhile.
-                    return not _still_validating(batch)
+                    return False
     return _start(batch, plan, lease)
-
-
-def _still_validating(batch: Batch) -> bool:
-    return Batch.objects.filter(pk=batch.pk, status=Batch.Status.VALIDATING).exists()
 
 
 def _file_problem(batch: Batch, file: BatchFile | None) -> LineError | None:
@@ -252,14 +248,21 @@ def _fail(batch: Batch, lease: StageLease, errors: Errors) -> bool:
 
 
 def purge(batch: Batch, lease: StageLease) -> None:
-    """Delete the batch's chunks and requests in slices."""
-    for model in (Chunk, BatchRequest):
-        rows = model._default_manager.filter(batch=batch)
-        # Copies come after their originals and point at them: the last goes first.
-        while keys := list(rows.order_by("-pk").values_list("pk", flat=True)[:1000]):
-            with transaction.atomic():
-                lease.fence()
-                model._default_manager.filter(pk__in=keys).delete()
+    """Delete the batch's chunks and requests."""
+    _delete_rows(Chunk, batch, lease)
+    _delete_rows(BatchRequest, batch, lease)
+
+
+def _delete_rows(
+    model: type[Chunk | BatchRequest], batch: Batch, lease: StageLease
+) -> None:
+    """Delete the batch's rows of a table in slices, while it is in the status we know."""
+    rows = model._default_manager.filter(batch=batch)
+    # Copies come after their originals and point at them: the last goes first.
+    while keys := list(rows.order_by("-pk").values_list("pk", flat=True)[:1000]):
+        with transaction.atomic():
+            lease.fence(status=batch.status)
+            model._default_manager.filter(pk__in=keys).delete()
 
 
 def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> bool:
@@ -267,7 +270,7 @@ def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> b
     newest = BatchRequest.objects.filter(batch=batch).aggregate(top=Max("index"))["top"]
     index = 0 if newest is None else newest + 1
     originals = _inserted_originals(batch, plan, index)
-    while index < len(plan) and not lease.used_up and _still_validating(batch):
+    while index < len(plan) and not lease.used_up:
         rows: list[BatchRequest] = []
         size = 0
         while index < len(plan) and len(rows) < SLICE_ROWS and size < SLICE_BYTES:
@@ -276,7 +279,7 @@ def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> b
             size += plan.size[index]
             index += 1
         with transaction.atomic():
-            lease.fence()
+            lease.fence(status=Batch.Status.VALIDATING)
             _insert_slice(rows, plan, originals)
     return index == len(plan)
 
@@ -329,7 +332,7 @@ def _insert_slice(
 
 def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
     """Create the chunks and let the batch run."""
-    Chunk.objects.filter(batch=batch).delete()
+    _delete_rows(Chunk, batch, lease)
     sequence = plan.order.sequence()
     ranges = cut_chunks(
         sequence,
@@ -340,7 +343,7 @@ def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
     )
     for at in range(0, len(ranges), SLICE_ROWS):
         with transaction.atomic():
-            lease.fence()
+            lease.fence(status=Batch.Status.VALIDATING)
             Chunk.objects.bulk_create(
                 Chunk(
                     batch=batch,

@@ -48,6 +48,11 @@ UNFINISHED = {
         "batch_expired",
         "This request could not be executed before the completion window expired.",
     ),
+    # Every chunk is done and yet an answer is missing: the batch must end all the same.
+    Batch.ClosingReason.DONE: (
+        "internal_error",
+        "This request was not executed because of an internal error.",
+    ),
 }
 
 

@@ -32,6 +32,10 @@ class StageLost(Exception):
     """Another worker holds the batch's stage now; this one must write nothing."""
 
 
+class StatusMoved(Exception):
+    """The batch left the status that the stage belongs to; the stage is over."""
+
+
 class StageLease:
     """The right to work on one batch's stages, kept by a heartbeat thread.
 
@@ -55,17 +59,18 @@ class StageLease:
         """Whether this turn took its minute; long stages then give way to others."""
         return time.monotonic() - self._started > YIELD_SECONDS
 
-    def fence(self, **columns: Any) -> None:
+    def fence(self, *, status: str | None = None, **columns: Any) -> None:
         """Update the batch's row if the lease is ours, else raise StageLost.
 
-        The first statement of each of the stage's write transactions: it locks the
-        row, so that nobody can take the stage before the transaction ends.
+        With `status`, raises StatusMoved when the batch is no longer in it. The first
+        statement of each of the stage's write transactions: it locks the row, so that
+        nobody can take the stage or move the batch before the transaction ends.
         """
-        won = Batch.objects.filter(pk=self.batch.pk, stage_epoch=self.epoch).update(
-            **columns, stage_lease_expires_at=database_time(STALE_SECONDS)
-        )
-        if not won:
-            raise StageLost(self.batch.public_id)
+        ours = Batch.objects.filter(pk=self.batch.pk, stage_epoch=self.epoch)
+        due = ours if status is None else ours.filter(status=status)
+        if due.update(**columns, stage_lease_expires_at=database_time(STALE_SECONDS)):
+            return
+        raise (StatusMoved if ours.exists() else StageLost)(self.batch.public_id)
 
     def renew(self) -> bool:
         """Put the lease's end 15 s ahead; False when it is no longer ours."""
@@ -168,19 +173,21 @@ def _work(batch: Batch, lease: StageLease) -> bool:
     Status = Batch.Status
     while not lease.used_up:
         batch.refresh_from_db()
-        if batch.status in (
-            Status.VALIDATING,
-            Status.IN_PROGRESS,
-        ) and lifecycle.overrun(batch):
-            continue
-        if batch.status == Status.VALIDATING:
-            if not intake.run(batch, lease):
-                return True
-        elif batch.status == Status.IN_PROGRESS:
-            if batch.chunks.open().exists() or not lifecycle.finalize(
-                batch, epoch=lease.epoch
-            ):
+        # Whoever moved the batch wants another stage, which the next round begins.
+        with contextlib.suppress(StatusMoved):
+            if batch.status in (
+                Status.VALIDATING,
+                Status.IN_PROGRESS,
+            ) and lifecycle.overrun(batch):
+                continue
+            if batch.status == Status.VALIDATING:
+                if not intake.run(batch, lease):
+                    return True
+            elif batch.status == Status.IN_PROGRESS:
+                if batch.chunks.open().exists() or not lifecycle.finalize(
+                    batch, epoch=lease.epoch
+                ):
+                    return False
+            elif batch.is_terminal or not output.finish(batch, lease):
                 return False
-        elif batch.is_terminal or not output.finish(batch, lease):
-            return False
     return True

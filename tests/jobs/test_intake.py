@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +243,50 @@ def test_a_cancel_during_validation_leaves_no_rows(
     assert not batch.requests.exists()
     assert batch.output_file is None
     assert batch.error_file is None
+
+
+def planned(batch: Batch, lease: stages.StageLease, folder: Path) -> intake.Plan:
+    """Pass 1 of a good file."""
+    assert batch.input_file is not None
+    with default_storage.open(batch.input_file.storage_name) as stream:
+        return intake.validate(
+            batch, stream, folder, intake.Errors(io.BytesIO(), 0, []), lease
+        )
+
+
+def test_a_worker_that_wakes_late_leaves_the_chunks_of_a_running_batch(
+    make_batch: MakeBatch, make_file: MakeFile, tmp_path: Path
+) -> None:
+    batch = make_batch(input_file=make_file(line(0).encode()))
+    late = stages.take(batch)
+    assert late is not None
+    plan = planned(batch, late, tmp_path)
+    stale = Batch.objects.get(pk=batch.pk)
+    Batch.objects.filter(pk=batch.pk).update(
+        stage_owner="", stage_lease_expires_at=None
+    )
+    assert attend(batch).status == Status.IN_PROGRESS
+    with pytest.raises(stages.StageLost):
+        intake._start(stale, plan, late)
+    assert batch.chunks.count() == 1
+
+
+def test_intake_writes_nothing_once_the_batch_is_not_validating(
+    make_batch: MakeBatch, make_file: MakeFile, tmp_path: Path
+) -> None:
+    batch = make_batch(input_file=make_file(line(0).encode()))
+    with stages.held(batch) as lease:
+        assert lease is not None
+        plan = planned(batch, lease, tmp_path)
+        Chunk.objects.create(batch=batch, model="tiny", start=0, end=1)
+        lifecycle.cancel(Batch.objects.get(pk=batch.pk))
+        with pytest.raises(stages.StatusMoved):
+            intake._start(batch, plan, lease)
+        assert batch.chunks.count() == 1
+        with pytest.raises(stages.StatusMoved):
+            intake.run(batch, lease)
+        assert not batch.requests.exists()
+    assert attend(batch).status == Status.CANCELLED
 
 
 def test_a_worker_that_lost_the_stage_writes_nothing(

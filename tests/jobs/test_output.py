@@ -134,6 +134,18 @@ def test_a_batch_past_its_deadline_expires_with_what_it_has(
     assert [row["custom_id"] for row in lines(batch.output_file)] == ["r1"]
 
 
+def test_a_batch_that_is_done_without_all_answers_ends_with_errors(
+    make_batch: MakeBatch,
+) -> None:
+    batch = running_batch(make_batch, chunks=[2])
+    Chunk.objects.update(state=Chunk.State.DONE)
+    assert attend(batch).status == Status.COMPLETED
+    assert (batch.completed, batch.failed) == (0, 2)
+    assert {row["error"]["code"] for row in lines(batch.error_file)} == {
+        "internal_error"
+    }
+
+
 def test_large_answers_are_read_in_small_pages(
     make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
