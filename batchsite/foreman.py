@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -79,13 +80,19 @@ class Child:
             preexec_fn=child_setup(signal.SIGTERM),
         )
         self._started_at = now
-        threading.Thread(target=self._relay, args=(self._popen,), daemon=True).start()
+        threading.Thread(
+            target=self._relay,
+            args=(self._popen,),
+            name=f"relay-{self.name}",
+            daemon=True,
+        ).start()
 
     def _relay(self, popen: subprocess.Popen[bytes]) -> None:
         """Copy its output, each line with its name in front."""
         assert popen.stdout is not None
-        for line in popen.stdout:
-            say(self.name, line.decode(errors="replace").rstrip("\n"))
+        with popen.stdout as lines:
+            for line in lines:
+                say(self.name, line.decode(errors="replace").rstrip("\n"))
 
     def ask_to_stop(self) -> None:
         """SIGTERM to the process alone; it takes care of its own children."""
@@ -102,9 +109,14 @@ class Child:
 
 
 def say(name: str, text: str) -> None:
-    """One line of output with the name of the process it is about."""
-    sys.stdout.write(f"{name:<{WIDTH}}| {text}\n")
-    sys.stdout.flush()
+    """One line of output with the name of the process it is about.
+
+    A line that cannot be written is dropped: a full disk or a closed terminal must
+    neither end the foreman nor block a child on its full pipe.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(f"{name:<{WIDTH}}| {text}\n")
+        sys.stdout.flush()
 
 
 def stop_all(

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from batchsite.foreman import Child, say
 from tests.faults.checks import (
     assert_exactly_once,
     seed,
@@ -105,3 +109,25 @@ def test_another_secret_key_is_refused(site: Site) -> None:
         done = site.run(*command, check=False, SECRET_KEY="quite another key" * 4)
         assert done.returncode == 1
         assert "another SECRET_KEY" in done.stderr
+
+
+def test_output_that_cannot_be_written_blocks_no_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Far more than a pipe holds.
+    flood = Child("flood", ["sh", "-c", "yes | head -c 1000000"])
+
+    def relayed() -> bool:
+        return all(thread.name != "relay-flood" for thread in threading.enumerate())
+
+    with Path("/dev/full").open("w", encoding="ascii") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        flood.tend()
+        wait_for(lambda: not flood.alive, timeout=10, what="the end of the child")
+        wait_for(relayed, what="the end of its output")
+        say("flood", "no ASCII: \u00e9")
+        monkeypatch.undo()
+        flood.kill()
+        # What is still buffered cannot be written either.
+        with contextlib.suppress(OSError):
+            full.close()
