@@ -36,7 +36,7 @@ def free_what_the_dead_held() -> None:
 
 
 def take_worker_token(name: str, token: str) -> str | None:
-    """Become the engine's worker; the present holder's token when it may still live.
+    """Become the engine's worker: None, else the token of the one who is, never "".
 
     Free to take: no holder, a heartbeat older than 15 s by the database's clock, or a
     holder that is provably gone. The chunks of earlier workers are freed with it.
@@ -49,7 +49,9 @@ def take_worker_token(name: str, token: str) -> str | None:
         worker_token=token, worker_heartbeat=database_time(), in_flight=0
     )
     if not won:
-        return engine.worker_token
+        # Whoever was quicker is in the row by now, and may even have left again.
+        engine.refresh_from_db(fields=["worker_token"])
+        return engine.worker_token or "one that just left"
     claims.free_chunks_of(engine)
     return None
 
