@@ -266,11 +266,16 @@ def _delete_rows(
 
 
 def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> bool:
-    """Pass 2: insert what is not there yet; False when it had to stop before the end."""
+    """Pass 2: insert what is not there yet; False when it had to stop before the end.
+
+    Pass 1 is repeated in each turn, however long it takes, so the turn counts from
+    here and has at least one slice.
+    """
     newest = BatchRequest.objects.filter(batch=batch).aggregate(top=Max("index"))["top"]
     index = 0 if newest is None else newest + 1
     originals = _inserted_originals(batch, plan, index)
-    while index < len(plan) and not lease.used_up:
+    lease.start_turn()
+    while index < len(plan):
         rows: list[BatchRequest] = []
         size = 0
         while index < len(plan) and len(rows) < SLICE_ROWS and size < SLICE_BYTES:
@@ -281,6 +286,8 @@ def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> b
         with transaction.atomic():
             lease.fence(status=Batch.Status.VALIDATING)
             _insert_slice(rows, plan, originals)
+        if lease.used_up:
+            break
     return index == len(plan)
 
 

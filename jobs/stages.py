@@ -47,12 +47,16 @@ class StageLease:
         self.batch = batch
         self.epoch = epoch
         self._lost = False
-        self._started = time.monotonic()
+        self.start_turn()
 
     def check(self) -> None:
         """Raise StageLost when the lease was seen to be gone."""
         if self._lost:
             raise StageLost(self.batch.public_id)
+
+    def start_turn(self) -> None:
+        """Count the turn from now: what came before is lost when the stage yields."""
+        self._started = time.monotonic()
 
     @property
     def used_up(self) -> bool:

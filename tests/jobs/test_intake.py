@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_intake_goes_on_after_the_last_row_that_was_inserted(
     # A worker that dies after its second slice.
     with stages.held(batch) as lease:
         assert lease is not None
-        calls = iter([False, False, True])
+        calls = iter([False, True])
         monkeypatch.setattr(
             stages.StageLease, "used_up", property(lambda self: next(calls))
         )
@@ -220,6 +221,36 @@ def test_intake_goes_on_after_the_last_row_that_was_inserted(
     )
     assert len(orders) == 40
     assert set(orders) == set(range(40))
+
+
+def test_a_first_pass_longer_than_a_turn_does_not_stop_intake(
+    make_batch: MakeBatch, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(line(n) for n in range(25))
+    batch = make_batch(input_file=make_file(text.encode()))
+    monkeypatch.setattr(intake, "SLICE_ROWS", 10)
+    # Every turn is used up from its beginning.
+    monkeypatch.setattr(stages, "YIELD_SECONDS", -1)
+    for rows in (10, 20, 25):
+        with stages.held(Batch.objects.get(pk=batch.pk)) as lease:
+            assert lease is not None
+            assert intake.run(batch, lease) is (rows == 25)
+        assert batch.requests.count() == rows
+    assert batch.status == Status.IN_PROGRESS
+
+
+def test_the_turn_counts_from_the_second_pass(
+    make_batch: MakeBatch, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(line(n) for n in range(25))
+    batch = make_batch(input_file=make_file(text.encode()))
+    monkeypatch.setattr(intake, "SLICE_ROWS", 10)
+    with stages.held(batch) as lease:
+        assert lease is not None
+        monkeypatch.setattr(lease, "_started", time.monotonic() - 100)
+        assert lease.used_up
+        assert intake.run(batch, lease) is True
+    assert batch.requests.count() == 25
 
 
 def test_a_cancel_during_validation_leaves_no_rows(
