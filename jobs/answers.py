@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from .engines.client import Answer
+from .jsonl import quoted
 from .models import Result
 
 # The engine judged the row itself; its word is the row's result.
@@ -29,11 +30,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A verdict, the parsed body where there is one, and why in words."""
+    """A verdict, the parsed body where there is one, and why in words.
+
+    `no_such_place`: the engine knows no such path or model.
+    """
 
     verdict: Verdict
     body: Any = None
     reason: str = ""
+    no_such_place: bool = False
 
 
 def judge(answer: Answer) -> Judged:
@@ -43,7 +48,11 @@ def judge(answer: Answer) -> Judged:
     whatever else is tried again.
     """
     if answer.status in FAULT_STATUSES:
-        return Judged(Verdict.FAULT, reason=f"the engine answered {_words(answer)}")
+        return Judged(
+            Verdict.FAULT,
+            reason=f"the engine answered {_words(answer)}",
+            no_such_place=answer.status in (404, 405),
+        )
     final = answer.status == 200 or answer.status in ROW_STATUSES
     try:
         body = parse(answer.body)
@@ -74,7 +83,7 @@ def parse(body: bytes) -> Any:
 
 
 def _words(answer: Answer) -> str:
-    text = answer.body[:300].decode(errors="replace").strip()
+    text = quoted(answer.body[:300].decode(errors="replace"), 300).strip()
     return f"{answer.status}: {text}" if text else str(answer.status)
 
 
@@ -115,14 +124,14 @@ def error_result(code: str, message: str) -> Result:
 
 def _request_id(answer: Answer, body: dict[str, Any]) -> str:
     named = answer.headers.get("x-request-id") or body.get("id")
-    return named[:100] if isinstance(named, str) else ""
+    return quoted(named, 50)[:100] if isinstance(named, str) else ""
 
 
 def _finish_reason(body: dict[str, Any]) -> str:
     choices = body.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         reason = choices[0].get("finish_reason")
-        return reason[:32] if isinstance(reason, str) else ""
+        return quoted(reason, 32)[:32] if isinstance(reason, str) else ""
     return ""
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, OuterRef, Sum
-from django.db.models.functions import Greatest
+from django.db.models import Exists, F, OuterRef, Q, Sum
+from django.db.models.functions import Greatest, Now
 
 from .models import Batch, BatchRequest, Chunk, Engine, Suspect
 from .models.engines import STALE_SECONDS, database_time
@@ -35,13 +35,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased chunk with the rows that have no result yet."""
+    """A leased chunk with the rows that have no result yet; `attempts` includes this one."""
 
     lease: ChunkLease
     work: Work
     start: int
     end: int
     rows: list[Row]
+    attempts: int = 1
 
 
 def claimable_work(models: Collection[str] | None) -> list[Work]:
@@ -95,22 +96,31 @@ def claim(
     if after is not None:
         candidates.sort(key=lambda chunk: chunk.start != after)
     for chunk in candidates:
-        won = (
-            Chunk.objects.claimable()
-            .filter(pk=chunk.pk, lease_epoch=chunk.lease_epoch)
-            .update(
-                state=Chunk.State.LEASED,
-                lease_epoch=F("lease_epoch") + 1,
-                attempts=F("attempts") + 1,
-                leased_by=worker,
-                lease_expires_at=database_time(STALE_SECONDS),
-                engine=engine,
-                generation=engine.generation,
-            )
+        # No join here: PostgreSQL re-checks only the row's own columns after it waited
+        # for another claimer's lock, and a subquery would let both of them win.
+        won = Chunk.objects.filter(
+            Q(state=Chunk.State.PENDING)
+            | Q(state=Chunk.State.LEASED, lease_expires_at__lt=Now()),
+            pk=chunk.pk,
+            lease_epoch=chunk.lease_epoch,
+        ).update(
+            state=Chunk.State.LEASED,
+            lease_epoch=F("lease_epoch") + 1,
+            attempts=F("attempts") + 1,
+            leased_by=worker,
+            lease_expires_at=database_time(STALE_SECONDS),
+            engine=engine,
+            generation=engine.generation,
         )
         if won:
-            lease = ChunkLease(chunk.pk, work.batch, chunk.lease_epoch + 1)
-            return Claim(lease, work, chunk.start, chunk.end, _rows(chunk))
+            return Claim(
+                lease=ChunkLease(chunk.pk, work.batch, chunk.lease_epoch + 1),
+                work=work,
+                start=chunk.start,
+                end=chunk.end,
+                rows=_rows(chunk),
+                attempts=chunk.attempts + 1,
+            )
     return None
 
 
@@ -149,13 +159,14 @@ def _rows(chunk: Chunk) -> list[Row]:
 
 def extend(worker: str, held: Collection[ChunkLease]) -> list[ChunkLease]:
     """Put the end of these leases 15 s ahead; returns those that are lost."""
+    if not held:
+        return []
     mine = Chunk.objects.filter(
         leased_by=worker,
         state=Chunk.State.LEASED,
         pk__in=[lease.chunk for lease in held],
     )
-    if mine.update(lease_expires_at=database_time(STALE_SECONDS)) == len(held):
-        return []
+    mine.update(lease_expires_at=database_time(STALE_SECONDS))
     epochs = dict(mine.values_list("pk", "lease_epoch"))
     return [lease for lease in held if epochs.get(lease.chunk) != lease.epoch]
 

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 
 from . import claims
 from .engines import vllm
-from .models import Engine, ServedModel
+from .flight import Halt, Snapshot, Target
+from .jsonl import quoted
+from .models import BatchEvent, Engine, ServedModel
 from .models.engines import database_time
 from .scheduling import Work, choose_model, rank
-from .submitter import Halt, Snapshot, Target
 
 
 class TokenLost(Exception):
@@ -36,6 +37,7 @@ def target_of(engine: Engine) -> Target | None:
         generation=engine.generation,
         window=seqs + max(1, seqs // 4),
         managed=True,
+        address=engine.socket_path,
         provenance={
             "engine": engine.name,
             "generation": engine.generation,
@@ -53,6 +55,7 @@ def _external(engine: Engine) -> Target:
         generation=engine.generation,
         window=max((s.window for s in serves), default=1),
         managed=False,
+        address=f"{engine.base_url} {engine.api_key_env}",
         provenance={"engine": engine.name, "engine_version": engine.version},
         names={s.served_model.name: s.remote_name for s in serves},
     )
@@ -80,15 +83,18 @@ class Survey:
     load: dict[int, float]
 
 
-def survey(engine: Engine) -> Survey:
-    """Look at the queue: what the engine can run, now or after loading another model."""
+def survey(engine: Engine, *, skipped: Collection[int] = ()) -> Survey:
+    """Look at the queue: what the engine can run, now or after loading another model.
+
+    `skipped` batches are left out.
+    """
     if engine.kind == Engine.Kind.EXTERNAL:
         loadable: dict[str, ServedModel] = {}
         models = models_of(engine)
     else:
         loadable = {m.name: m for m in ServedModel.objects.loadable()}
         models = list({*loadable, *models_of(engine)})
-    waiting = claims.claimable_work(models)
+    waiting = [w for w in claims.claimable_work(models) if w.batch not in skipped]
     # With one team there is nothing to share.
     several = len({w.team for w in waiting}) > 1
     return Survey(waiting, loadable, claims.team_load() if several else {})
@@ -103,14 +109,18 @@ def best_work(engine: Engine, seen: Survey, snapshot: Snapshot) -> Work | None:
     return rank(work, load={**seen.load, **snapshot.load}, now=time.time())[0]
 
 
+def is_swapping(engine: Engine, seen: Survey) -> bool:
+    """Whether another model is on its way; one that cannot be loaded any more is not."""
+    wanted = engine.wanted_model
+    return bool(
+        wanted and wanted != engine.loaded_model and wanted.name in seen.loadable
+    )
+
+
 def model_to_load(
     engine: Engine, seen: Survey, held: Sequence[Work]
 ) -> ServedModel | None:
     """The model that the queue wants instead of the loaded one; None: stay."""
-    wanted = engine.wanted_model
-    if wanted and wanted != engine.loaded_model and wanted.name in seen.loadable:
-        # On its way already. One that cannot be loaded any more is not wanted.
-        return None
     work = {w for w in (*seen.waiting, *held) if w.model in seen.loadable}
     loaded = engine.loaded_model.name if engine.loaded_model else None
     name = choose_model(
@@ -139,22 +149,41 @@ def report(engine: Engine, *, worker: str, in_flight: int) -> None:
         raise TokenLost(engine.name)
 
 
+def may_be_alive(engine: Engine, target: Target, halt: Halt) -> bool:
+    """Whether a broken connection may be all that happened: the host says it is ready."""
+    return (
+        halt.died
+        and target.managed
+        and engine.state == Engine.State.READY
+        and engine.generation == target.generation
+    )
+
+
 def blame(engine: Engine, target: Target, halt: Halt) -> None:
     """Write down why nothing runs: suspects after a death, the fault in words else.
 
-    A managed engine that was stopped on purpose (its host says so) leaves no suspects.
+    A managed engine that was stopped on purpose (its host says so), or that is still
+    the same process, leaves no suspects.
     """
-    engine.refresh_from_db()
     asked = engine.state in (
         Engine.State.DRAINING,
         Engine.State.STOPPING,
         Engine.State.STOPPED,
     )
     if halt.died and target.managed:
-        if halt.lost and not asked:
+        if halt.lost and not asked and not may_be_alive(engine, target, halt):
             claims.suspect(engine, halt.lost)
         return
-    Engine.objects.filter(pk=engine.pk).update(fault=halt.reason[:2000])
+    Engine.objects.filter(pk=engine.pk).update(fault=quoted(halt.reason, 1000))
+
+
+def note_refusal(engine_name: str, batch: int, reason: str) -> None:
+    """Tell the batch's history that an engine has no place for its requests."""
+    BatchEvent.objects.create(
+        batch_id=batch,
+        kind="refused",
+        message=quoted(f"engine {engine_name} cannot run it: {reason}", 1000),
+    )
 
 
 def clear_fault(engine: Engine) -> None:

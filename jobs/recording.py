@@ -21,6 +21,8 @@ from .models.engines import STALE_SECONDS, database_time
 
 logger = logging.getLogger(__name__)
 COPIES_AT_ONCE = 200
+# What drivers say to values that the database, or its encoding, cannot hold.
+UNSTORABLE = (DataError, UnicodeError, OverflowError)
 # An expired batch is finalizing; what was in flight may still arrive until it is closed.
 TAKING = (
     Batch.Status.IN_PROGRESS,
@@ -117,7 +119,7 @@ def fill(batch_pk: int, results: Sequence[Result]) -> None:
 def _store(lease: ChunkLease, results: list[Result], *, done: bool) -> int:
     try:
         _transaction(lease, results, done=done)
-    except DataError:
+    except UNSTORABLE:
         # Some text that this database cannot hold: find it row by row.
         logger.exception("storing %d results one by one", len(results))
         for result in results:
@@ -130,7 +132,7 @@ def _store(lease: ChunkLease, results: list[Result], *, done: bool) -> int:
 def _store_alone(lease: ChunkLease, result: Result) -> None:
     try:
         _transaction(lease, [result], done=False)
-    except DataError as error:
+    except UNSTORABLE as error:
         unstorable = Result(
             request_id=result.request_id,
             index=result.index,
@@ -139,7 +141,6 @@ def _store_alone(lease: ChunkLease, result: Result) -> None:
             error_message=f"The database cannot hold the answer: {type(error).__name__}.",
             engine_id=result.engine_id,
             attempts=result.attempts,
-            latency_ms=result.latency_ms,
         )
         _transaction(lease, [unstorable], done=False)
 

@@ -5,8 +5,7 @@ loop    asyncio and aiohttp: the window of requests (submitter.py)
 writer  results into rows (writer.py)
 keeper  claims, leases and the engine's row (here)
 
-Each has its own database connection. The feeder lives in a django-q2 worker process;
-the `attend` task keeps it there for about a minute at a time.
+Each has its own database connection. attending.py keeps the feeder alive.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -25,22 +23,22 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from . import claims, engine_side
 from .engines.client import EngineClient
+from .flight import Snapshot, Target
 from .models import Engine
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
 from .recording import LeaseLost, record, record_copies
 from .sampling import Sampler
 from .scheduling import wants_claim
-from .submitter import Snapshot, Submitter, Target
-from .tasks import poke_engine
+from .submitter import Submitter
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TICK = 0.5
 HURRY = 0.05
+# How long to wait for the host's word after a connection broke.
+BLAME_SECONDS = 5
 STUCK_SECONDS = 30
-ATTEND_SECONDS = 60
-IDLE_SECONDS = 10
 
 
 class Feeder:
@@ -56,7 +54,9 @@ class Feeder:
         self._loop = asyncio.new_event_loop()
         self._writer = Writer(
             on_lost=lambda lease: self._soon(lambda: self.submitter.abort(lease)),
-            on_stored=lambda count: self._soon(lambda: self.submitter.stored(count)),
+            on_stored=lambda count, size: self._soon(
+                lambda: self.submitter.stored(count, size)
+            ),
         )
         self.submitter = Submitter(
             put=self._writer.put, timeout=settings.BATCHSITE_REQUEST_TIMEOUT
@@ -70,6 +70,8 @@ class Feeder:
         self._backoff = 1.0
         self._successes = 0
         self._claimed = 0
+        self._halted_at: float | None = None
+        self._refused: dict[int, tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
             threading.Thread(target=self._keep, name="feeder-keeper", daemon=True),
@@ -93,9 +95,13 @@ class Feeder:
         self._call(self.submitter.drop)
         deadline = time.monotonic() + seconds
         while self._call(lambda: self.submitter.busy) and time.monotonic() < deadline:
+            self._stay_alive()
             time.sleep(0.05)
         self._call(self.submitter.abort)
         while self._call(lambda: self.submitter.busy):
+            time.sleep(0.02)
+        while self._writer.leases() and self._writer.is_alive():
+            self._stay_alive()
             time.sleep(0.02)
         self._writer.stop(STALE_SECONDS)
         Engine.objects.filter(name=self.engine_name, worker_token=self.worker).update(
@@ -107,6 +113,15 @@ class Feeder:
             ).result(STUCK_SECONDS)
         self._soon(self._loop.stop)
         self._threads[0].join(STUCK_SECONDS)
+
+    def _stay_alive(self) -> None:
+        """While draining: the keeper is gone, its heartbeat must go on."""
+        try:
+            engine = Engine.objects.get(name=self.engine_name)
+            self._heartbeat(engine, self._call(self.submitter.snapshot))
+        except (DatabaseError, InterfaceError):
+            logger.exception("the draining feeder cannot reach the database")
+            connection.close()
 
     def figures(self) -> dict[str, Any]:
         """What was done so far, for the admin's list of tasks."""
@@ -172,12 +187,15 @@ class Feeder:
         )
         if engine.worker_token != self.worker:
             raise engine_side.TokenLost(engine.worker_token)
+        if self._writer.failed:
+            raise RuntimeError(f"the writer failed: {self._writer.failed}")
         self._heartbeat(engine, snapshot)
-        self._follow_up(engine, snapshot)
+        settled = self._follow_up(engine, snapshot)
         self._drop_stopped(snapshot)
-        seen = engine_side.survey(engine)
+        self._note_refused(snapshot)
+        seen = self._survey(engine)
         self._claimed = 0
-        if self._aim(engine, seen, snapshot):
+        if settled and self._aim(engine, seen, snapshot):
             self._claim(engine, seen)
         self._note_idle(snapshot, waiting=bool(seen.waiting) and not engine.paused)
 
@@ -191,26 +209,50 @@ class Feeder:
             return
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         engine_side.report(engine, worker=self.worker, in_flight=snapshot.in_flight)
-        for lease in claims.extend(self.worker, snapshot.leases):
+        leases = {*snapshot.leases, *self._writer.leases()}
+        for lease in claims.extend(self.worker, leases):
             if lease in self._call(self.submitter.snapshot).leases:
                 logger.warning("lost the lease of chunk %d", lease.chunk)
                 self._call(lambda lost=lease: self.submitter.abort(lost))  # type: ignore[misc]  # mypy does not see the default
         self._sampler.sample(engine, self._writer)
 
-    def _follow_up(self, engine: Engine, snapshot: Snapshot) -> None:
-        """After a halt: blame, wait, and look for the engine's next generation."""
+    def _follow_up(self, engine: Engine, snapshot: Snapshot) -> bool:
+        """After a halt: blame and wait; False while it is not clear who is to blame."""
         if snapshot.successes > self._successes:
             self._successes = snapshot.successes
             self._backoff = 1.0
             if engine.fault:
                 engine_side.clear_fault(engine)
-        if snapshot.halt is None or self._target is None:
-            return
-        logger.warning("engine %s: %s", engine.name, snapshot.halt.reason)
-        engine_side.blame(engine, self._target, snapshot.halt)
-        self._target = None
+        halt, target = snapshot.halt, self._target
+        if halt is None or target is None:
+            self._halted_at = None
+            return True
+        self._halted_at = self._halted_at or time.monotonic()
+        waited = time.monotonic() - self._halted_at
+        if engine_side.may_be_alive(engine, target, halt) and waited < BLAME_SECONDS:
+            return False
+        logger.warning("engine %s: %s", engine.name, halt.reason)
+        self._target, self._halted_at = None, None
         self._claim_at = time.monotonic() + self._backoff
         self._backoff = min(60.0, self._backoff * 2)
+        engine_side.blame(engine, target, halt)
+        return True
+
+    def _note_refused(self, snapshot: Snapshot) -> None:
+        """Leave batches alone for which the engine has no endpoint, longer each time."""
+        for batch, reason in snapshot.refused.items():
+            pause = min(3600.0, 2 * self._refused.get(batch, (0.0, 30.0))[1])
+            if batch not in self._refused:
+                engine_side.note_refusal(self.engine_name, batch, reason)
+            self._refused[batch] = (time.monotonic() + pause, pause)
+        if snapshot.refused:
+            self._call(self.submitter.forget_refused)
+
+    def _survey(self, engine: Engine) -> engine_side.Survey:
+        """What waits for the engine, without what it refused lately."""
+        now = time.monotonic()
+        skipped = {batch for batch, (until, _) in self._refused.items() if until > now}
+        return engine_side.survey(engine, skipped=skipped)
 
     def _drop_stopped(self, snapshot: Snapshot) -> None:
         """Let go of batches that were cancelled, paused or ran out of time."""
@@ -229,7 +271,7 @@ class Feeder:
             return False
         target = engine_side.target_of(engine)
         if self._target is not None and (
-            target is None or target.generation != self._target.generation
+            target is None or not target.is_same_server(self._target)
         ):
             # Another generation is another process: nothing of the old one counts.
             self._call(self.submitter.drop)
@@ -241,12 +283,17 @@ class Feeder:
             return False
         if self._target is None:
             self._connect(engine, target)
+        elif self._target != target and target.is_same_server(self._target):
+            self._call(lambda: self.submitter.adjust(target))
+            self._target = target
         return self._target == target
 
     def _swap(
         self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
     ) -> bool:
         """Ask for another model when the queue wants one; True while on the way there."""
+        if engine_side.is_swapping(engine, seen):
+            return True
         wanted = engine_side.model_to_load(engine, seen, snapshot.works)
         if wanted is None:
             return engine.state != Engine.State.READY
@@ -291,7 +338,7 @@ class Feeder:
             claim = claims.claim(
                 best, engine=engine, worker=self.worker, after=self._after
             )
-            seen = engine_side.survey(engine)
+            seen = self._survey(engine)
             if claim is None:
                 return
             self._claimed += 1
@@ -317,56 +364,3 @@ class Feeder:
             self.idle_since = None
         elif self.idle_since is None:
             self.idle_since = time.monotonic()
-
-
-# --- the task
-
-_resident: Feeder | None = None
-# Set by runworker before the cluster forks.
-worker_token = ""
-drain_requested: Callable[[], bool] = lambda: False  # noqa: E731 - replaced by runworker
-drain_seconds: Callable[[], float] = lambda: 5.0  # noqa: E731 - replaced by runworker
-report_progress: Callable[[float], None] = lambda at: None  # noqa: E731 - replaced by runworker
-
-
-def attend_engine(engine_name: str) -> dict[str, Any]:
-    """Keep the resident feeder at work for a minute; its figures.
-
-    Returns early when idle or asked to drain. While there is work it enqueues its own
-    successor, and the feeder's threads go on in between.
-    """
-    global _resident
-    if drain_requested():
-        return {"engine": engine_name, "state": "draining"}
-    feeder = _resident
-    if feeder is None:
-        feeder = Feeder(engine_name=engine_name, worker=worker_token)
-        feeder.start()
-        _resident = feeder
-    state = _watch(feeder)
-    figures = {**feeder.figures(), "state": state}
-    if state != "working":
-        _resident = None
-        seconds = drain_seconds() if state == "draining" else 5.0
-        feeder.drain(seconds)
-        report_progress(0.0)
-    else:
-        poke_engine(Engine.objects.get(name=engine_name))
-    return figures
-
-
-def _watch(feeder: Feeder) -> str:
-    """Wait until the minute is over ("working"), it is "idle", or to be "draining"."""
-    deadline = time.monotonic() + ATTEND_SECONDS
-    while time.monotonic() < deadline:
-        if feeder.failed:
-            logger.critical("the feeder failed: %s", feeder.failed)
-            os._exit(70)
-        if drain_requested():
-            return "draining"
-        report_progress(feeder.progress)
-        idle = feeder.idle_since
-        if idle is not None and time.monotonic() - idle > IDLE_SECONDS:
-            return "idle"
-        time.sleep(0.1)
-    return "working"

@@ -14,10 +14,9 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from .answers import Verdict, error_result, judge, parse, result_of
+from .answers import Judged, Verdict, error_result, judge, parse, result_of
 from .claims import Claim, Row
 from .engines.client import (
     Answer,
@@ -27,67 +26,22 @@ from .engines.client import (
     EngineTimeout,
     EngineUnreachable,
 )
+from .flight import Halt, Held, Snapshot, Target
 from .models import Result
 from .recording import ChunkLease
-from .scheduling import Work, rank
+from .scheduling import rank
 from .writer import GivenBack, Item, Written
 
 logger = logging.getLogger(__name__)
 TRIES = 5
 BACKLOG = 1000
+# Of the bodies in flight, and of the answers that are not stored yet.
+MOST_CHARACTERS = 32_000_000
+# Suspects run last; after so many seconds they run before everything else.
+SUSPECTS_WAIT = 60.0
+# After so many claims of a chunk a row that only ever fails gets its last answer.
+ROUNDS = 3
 LONGEST_WAIT = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The engine as it is now; a new generation is a new target.
-
-    `names` maps public model names to the engine's where these differ; `window` is
-    the most requests in flight.
-    """
-
-    engine: int
-    generation: int
-    window: int
-    managed: bool
-    provenance: Mapping[str, object]
-    names: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Held:
-    """A claimed chunk in work. `flying` rows are at the engine or wait to be tried again."""
-
-    claim: Claim
-    queue: deque[Row]
-    suspects: deque[Row]
-    flying: int = 0
-    unanswered: int = 0
-    dropped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """Why nothing is submitted: the engine died, or refuses; `lost` rows were in flight."""
-
-    reason: str
-    died: bool
-    lost: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What the keeper needs to know, read in the loop's thread."""
-
-    leases: list[ChunkLease]
-    works: list[Work]
-    queued_rows: int
-    queued_bytes: int
-    in_flight: int
-    window: int
-    load: dict[int, float]
-    halt: Halt | None
-    successes: int
 
 
 class Submitter:
@@ -106,6 +60,10 @@ class Submitter:
         self._halt: Halt | None = None
         self._limit = 1.0
         self._shrunk_at = 0.0
+        self._refused: dict[int, str] = {}
+        self._suspects_since: float | None = None
+        self._flying_size = 0
+        self._unwritten_size = 0
         self._woken = asyncio.Event()
         self.in_flight = 0
         self.unwritten = 0
@@ -121,6 +79,19 @@ class Submitter:
         self._halt = None
         self._lost = []
         self.fill()
+
+    def adjust(self, target: Target) -> None:
+        """The same server with another window, other names or another revision."""
+        was_full = self._target is not None and self._limit >= self._target.window
+        self._target = target
+        self._limit = (
+            float(target.window) if was_full else min(self._limit, target.window)
+        )
+        self.fill()
+
+    def forget_refused(self) -> None:
+        """The keeper has taken note of the refused batches."""
+        self._refused = {}
 
     def add(self, claim: Claim) -> None:
         """Take a claimed chunk into work."""
@@ -156,9 +127,10 @@ class Submitter:
         held = self._held.get(lease.chunk)
         return held is not None and held.claim.lease == lease
 
-    def stored(self, count: int) -> None:
-        """The writer stored that many results; its backlog has room again."""
+    def stored(self, count: int, size: int) -> None:
+        """The writer stored so many results of so many characters; there is room again."""
         self.unwritten -= count
+        self._unwritten_size -= size
         self.fill()
 
     def snapshot(self) -> Snapshot:
@@ -175,6 +147,7 @@ class Submitter:
             load={team: float(n) for team, n in self._load.items()},
             halt=self._halt if not self._tasks else None,
             successes=self.successes,
+            refused=dict(self._refused),
         )
 
     @property
@@ -196,6 +169,9 @@ class Submitter:
             and self._halt is None
             and self.in_flight < self._limit
             and self.unwritten < BACKLOG
+            # One request may always fly, however long it is.
+            and (self._flying_size < MOST_CHARACTERS or not self._tasks)
+            and (self._unwritten_size < MOST_CHARACTERS or not self.unwritten)
             and (chosen := self._next())
         ):
             self._launch(*chosen)
@@ -203,7 +179,7 @@ class Submitter:
     def _next(self) -> tuple[Held, Row] | None:
         """The best-ranked row; suspects only when nothing else runs or waits."""
         waiting = [h for h in self._held.values() if h.queue]
-        if waiting:
+        if waiting and not self._suspects_are_due():
             if self._alone:
                 return None
             works = {h.claim.work for h in waiting}
@@ -213,6 +189,15 @@ class Submitter:
             held = next(h for h in waiting if h.claim.work == best)
             return held, held.queue.popleft()
         return self._next_suspect()
+
+    def _suspects_are_due(self) -> bool:
+        """Whether suspects wait for too long; a steady queue must not starve them."""
+        if not any(h.suspects for h in self._held.values()):
+            self._suspects_since = None
+            return False
+        if self._suspects_since is None:
+            self._suspects_since = time.monotonic()
+        return time.monotonic() - self._suspects_since > SUSPECTS_WAIT
 
     def _next_suspect(self) -> tuple[Held, Row] | None:
         """Suspects run apart, half of the group at a time that died together."""
@@ -228,20 +213,22 @@ class Submitter:
 
     def _launch(self, held: Held, row: Row) -> None:
         held.flying += 1
+        self._flying_size += len(row.body)
         self._queued = sum(len(h.queue) for h in self._held.values())
         self._occupy(held, 1)
         task = asyncio.get_running_loop().create_task(self._answer(held, row))
         self._tasks[task] = held.claim.lease
-        task.add_done_callback(lambda done: self._ended(done, held))
+        task.add_done_callback(lambda done: self._ended(done, held, len(row.body)))
 
     def _occupy(self, held: Held, places: int) -> None:
         """Take (1) or free (-1) a place in the window."""
         self.in_flight += places
         self._load[held.claim.work.team] += places
 
-    def _ended(self, task: asyncio.Task[None], held: Held) -> None:
+    def _ended(self, task: asyncio.Task[None], held: Held, size: int) -> None:
         self._tasks.pop(task, None)
         held.flying -= 1
+        self._flying_size -= size
         self._occupy(held, -1)
         if self.in_flight == 0:
             self._alone = 0
@@ -258,7 +245,7 @@ class Submitter:
             return
         del self._held[lease.chunk]
         if held.unanswered:
-            self._put(GivenBack(lease))
+            self._put(GivenBack(lease, held.count_attempt))
 
     # --- one request
 
@@ -307,16 +294,53 @@ class Submitter:
                     self._finish(held, row, result, attempt, started)
                     return
                 if judged.verdict is Verdict.FAULT:
-                    self._stop(reason, died=False)
+                    await self._fault(held, judged)
                     return
             self._shrink()
             if attempt < TRIES and not await self._wait(held, attempt, answer):
                 return
-        if self.successes == seen:
+        if self.successes == seen and not await self._has_had_its_chance(held):
             # Nothing else succeeds either: it is the engine, not the row.
+            held.count_attempt = True
             self._stop(reason, died=False)
             return
         self._finish(held, row, _last_word(answer, reason), TRIES, started)
+
+    async def _fault(self, held: Held, judged: Judged) -> None:
+        """Halt; but only this batch when the engine is well and lacks what it asks for.
+
+        vLLM serves embeddings or chat, not both: a batch for the other endpoint must
+        not stand in the way of all others.
+        """
+        work = held.claim.work
+        if judged.no_such_place and await self._serves(work.model):
+            self._refused[work.batch] = judged.reason
+            self.drop({work.batch})
+        else:
+            self._stop(judged.reason, died=False)
+
+    async def _has_had_its_chance(self, held: Held) -> bool:
+        """Whether a chunk that only fails was tried often enough on a healthy engine."""
+        work = held.claim.work
+        return held.claim.attempts >= ROUNDS and await self._serves(work.model)
+
+    async def _serves(self, model: str) -> bool:
+        """Whether the engine answers, and lists the model."""
+        if self._client is None or self._target is None:
+            return False
+        try:
+            answer = await self._client.get("/v1/models")
+            listed = {entry.get("id") for entry in parse(answer.body)["data"]}
+        except (
+            EngineUnreachable,
+            AnswerTooLarge,
+            ValueError,
+            LookupError,
+            AttributeError,
+            TypeError,
+        ):
+            return False
+        return answer.status == 200 and self._target.names.get(model, model) in listed
 
     async def _post(self, row: Row, body: bytes) -> Answer:
         if self._client is None:
@@ -389,6 +413,7 @@ class Submitter:
             result.provenance["rewritten"] = ["model"]
         held.unanswered -= 1
         self.unwritten += 1
+        self._unwritten_size += len(result.body)
         last = held.unanswered == 0
         self._put(Written(held.claim.lease, result, row.has_copies, last))
 

@@ -56,6 +56,6 @@ def attend_stage(batch_pk: int) -> str:
 
 def attend(engine_name: str) -> dict[str, Any]:
     """Keep the engine's feeder at work for about a minute; returns its figures."""
-    from .runner import attend_engine
+    from .attending import attend_engine
 
     return attend_engine(engine_name)

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import (
+    DatabaseError,
+    DataError,
     IntegrityError,
     InterfaceError,
-    OperationalError,
     close_old_connections,
     connection,
 )
@@ -70,14 +72,15 @@ class Writer(threading.Thread):
     """Stores what it is given, in order, at most 200 rows or 8 MB a transaction.
 
     `on_lost` is called (from this thread) with a lease that turned out to be gone;
-    `on_stored` with the number of results that left the backlog.
+    `on_stored` with the results that left the backlog and their characters. An error
+    that it cannot handle ends the thread and is told in `failed`.
     """
 
     def __init__(
         self,
         *,
         on_lost: Callable[[ChunkLease], None],
-        on_stored: Callable[[int], None],
+        on_stored: Callable[[int, int], None],
     ) -> None:
         super().__init__(name="feeder-writer", daemon=True)
         self._on_lost = on_lost
@@ -87,11 +90,27 @@ class Writer(threading.Thread):
         self.stored = 0
         self.output_tokens = 0
         self._tally: dict[int, Tally] = {}
-        self._tally_lock = threading.Lock()
+        self._pending: Counter[ChunkLease] = Counter()
+        self._lock = threading.Lock()
+        self.failed = ""
 
     def put(self, item: Item) -> None:
         """Hand over one item; never blocks (the feeder bounds the backlog)."""
+        if not isinstance(item, Flush):
+            with self._lock:
+                self._pending[item.lease] += 1
         self._items.put(item)
+
+    def leases(self) -> list[ChunkLease]:
+        """Claims with something still to store, which must not run out meanwhile."""
+        with self._lock:
+            return list(self._pending)
+
+    def _done(self, lease: ChunkLease, items: int) -> None:
+        with self._lock:
+            self._pending[lease] -= items
+            if self._pending[lease] <= 0:
+                del self._pending[lease]
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything handed over so far is stored; False after `timeout` s."""
@@ -111,6 +130,9 @@ class Writer(threading.Thread):
         try:
             while not self._stop_now.is_set():
                 self._commit(self._collect())
+        except BaseException as error:
+            logger.exception("the writer fails")
+            self.failed = f"{type(error).__name__}: {error}"
         finally:
             connection.close()
 
@@ -135,7 +157,7 @@ class Writer(threading.Thread):
             except (queue.Empty, ValueError):
                 return items
 
-    def _commit(self, items: list[Item]) -> None:
+    def _commit(self, items: Sequence[Item]) -> None:
         """Store the items, chunk by chunk."""
         groups: dict[ChunkLease, list[Written]] = defaultdict(list)
         for item in items:
@@ -143,14 +165,15 @@ class Writer(threading.Thread):
                 groups[item.lease].append(item)
         for lease, group in groups.items():
             self._store(lease, group)
-            self._on_stored(len(group))
+            self._done(lease, len(group))
+            self._on_stored(len(group), sum(len(i.result.body) for i in group))
         for item in items:
             if isinstance(item, GivenBack):
-                self._persist(
-                    lambda item=item: give_back(  # type: ignore[misc]  # mypy does not see the default
-                        item.lease, count_attempt=item.count_attempt
-                    )
+                back = functools.partial(
+                    give_back, item.lease, count_attempt=item.count_attempt
                 )
+                self._persist(back)
+                self._done(item.lease, 1)
             elif isinstance(item, Flush):
                 item.done.set()
 
@@ -172,14 +195,18 @@ class Writer(threading.Thread):
             self._on_lost(lease)
             return
         except IntegrityError:
-            self._without_known(lease, group)
+            try:
+                self._persist(lambda: self._without_known(lease, group))
+            except LeaseLost:
+                self._on_lost(lease)
+                return
         self._count(lease, group)
 
     def _count(self, lease: ChunkLease, group: list[Written]) -> None:
         tokens = sum(item.result.output_tokens for item in group)
         self.stored += len(group)
         self.output_tokens += tokens
-        with self._tally_lock:
+        with self._lock:
             tally = self._tally.setdefault(lease.batch, Tally())
             tally.rows += len(group)
             tally.input_tokens += sum(item.result.input_tokens for item in group)
@@ -187,7 +214,7 @@ class Writer(threading.Thread):
 
     def take_tally(self) -> dict[int, Tally]:
         """What was stored since the last call, by batch."""
-        with self._tally_lock:
+        with self._lock:
             taken, self._tally = self._tally, {}
         return taken
 
@@ -200,23 +227,25 @@ class Writer(threading.Thread):
         )
         logger.warning("%d of %d results were stored already", len(known), len(group))
         fresh = [item.result for item in group if item.result.request_id not in known]
-        try:
-            record(
-                lease,
-                fresh,
-                with_copies=any(item.has_copies for item in group),
-                finished=any(item.last for item in group),
-            )
-        except LeaseLost:
-            self._on_lost(lease)
+        record(
+            lease,
+            fresh,
+            with_copies=any(item.has_copies for item in group),
+            finished=any(item.last for item in group),
+        )
 
     def _persist(self, write: Callable[[], object]) -> None:
-        """Run a write; while the database cannot be reached, try again each second."""
+        """Run a write; while the database does not take it, try again each second.
+
+        Values that it can never take are the write's own business.
+        """
         while True:
             try:
                 write()
-            except (OperationalError, InterfaceError):
-                logger.exception("the database is not reachable; the results wait")
+            except (IntegrityError, DataError):
+                raise
+            except (DatabaseError, InterfaceError):
+                logger.exception("the database takes no results; they wait")
                 connection.close()
                 time.sleep(1)
                 close_old_connections()

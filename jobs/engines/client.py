@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from jobs.models import Engine
 
 ANSWER_LIMIT = 16_000_000
+# Below the 5 s after which uvicorn, vLLM's server, closes an idle connection: a request
+# on a connection that is just being closed would look like the death of the engine.
+KEEPALIVE_SECONDS = 3
 
 
 class EngineUnreachable(Exception):
@@ -87,9 +90,15 @@ class EngineClient:
 
     async def __aenter__(self) -> Self:
         connector = (
-            aiohttp.UnixConnector(self._socket_path, limit=self._connections)
+            aiohttp.UnixConnector(
+                self._socket_path,
+                limit=self._connections,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+            )
             if self._socket_path
-            else aiohttp.TCPConnector(limit=self._connections)
+            else aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS
+            )
         )
         self._session = aiohttp.ClientSession(
             connector=connector, headers=self._headers, auto_decompress=True

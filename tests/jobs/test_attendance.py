@@ -9,14 +9,14 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from jobs import attendance, engine_side, lifecycle, processes, stages, tasks
+from jobs.flight import Halt
 from jobs.models import Batch, Chunk, Engine, ServedModel, WorkerProcess
-from jobs.submitter import Halt
 from tests.conftest import MakeBatch
 
 from .rows import claim_next, external_engine, running_batch
 
 pytestmark = pytest.mark.django_db
-ELSEWHERE = "other-host/boot/1/1"
+ELSEWHERE = "other-host/boot/1/1/1"
 
 
 def gone_process() -> str:
@@ -177,8 +177,7 @@ def test_the_queue_decides_which_model_is_wanted(make_batch: MakeBatch) -> None:
     assert wanted(engine) == b
     assert engine_side.want(engine, b)
     engine.refresh_from_db()
-    # It is on its way: nothing more is asked for.
-    assert wanted(engine) is None
+    assert engine_side.is_swapping(engine, engine_side.survey(engine))
     # A model that failed three times is not wanted any more.
     ServedModel.objects.filter(pk=b.pk).update(state=ServedModel.State.FAILED)
     running_batch(make_batch, model="a")
@@ -190,7 +189,14 @@ def test_the_queue_decides_which_model_is_wanted(make_batch: MakeBatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "suspects"), [(Engine.State.READY, 1), (Engine.State.STOPPING, 0)]
+    ("state", "suspects"),
+    [
+        (Engine.State.LOADING, 1),
+        (Engine.State.FAILED, 1),
+        (Engine.State.STOPPING, 0),
+        # The same process serves on: only a connection broke.
+        (Engine.State.READY, 0),
+    ],
 )
 def test_only_a_death_that_nobody_asked_for_makes_suspects(
     make_batch: MakeBatch, state: str, suspects: int
@@ -203,6 +209,7 @@ def test_only_a_death_that_nobody_asked_for_makes_suspects(
     target = engine_side.target_of(engine)
     assert target is not None
     Engine.objects.update(state=state)
+    engine.refresh_from_db()
     lost = (batch.requests.get().pk,)
     engine_side.blame(engine, target, Halt("gone", died=True, lost=lost))
     assert batch.requests.filter(suspect__isnull=False).count() == suspects

@@ -4,7 +4,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -196,6 +197,48 @@ def test_paused_late_and_unready_batches_are_not_claimed(
     Batch.objects.filter(pk=batch.pk).update(**columns)
     assert claims.claimable_work(None) == []
     assert claims.still_running([batch.pk]) == set()
+
+
+def test_a_claim_is_decided_by_the_rows_own_columns(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    # PostgreSQL re-checks those alone after waiting for another claimer; a condition
+    # in a subquery let two engines win one chunk.
+    running_batch(make_batch)
+    with CaptureQueriesContext(connection) as queries:
+        assert claim_next(engine) is not None
+    (update,) = [q["sql"] for q in queries if q["sql"].startswith("UPDATE")]
+    assert "SELECT" not in update
+    assert update.count("lease_epoch") == 3
+
+
+def test_a_claim_that_was_made_anew_is_not_extended_for_the_old_one(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    running_batch(make_batch)
+    old = claim_next(engine)
+    assert old is not None
+    expire(old)
+    new = claim_next(engine)
+    assert new is not None
+    assert claims.extend("w1", [old.lease]) == [old.lease]
+    assert claims.extend("w1", [new.lease]) == []
+
+
+def test_an_answer_that_cannot_be_stored_becomes_an_error_beside_the_good_ones(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    batch = running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    odd = answer(claim, 1, body='{"x": "\ud800"}')
+    results = [answer(claim, 0), odd, answer(claim, 2)]
+    record(claim.lease, results, with_copies=False, finished=True)
+    batch.refresh_from_db()
+    assert (batch.completed, batch.failed) == (2, 1)
+    assert batch.results.get(index=1).error_code == "result_not_storable"
+    assert batch.chunks.get().state == Chunk.State.DONE
+    assert counts_match(batch)
 
 
 def test_suspects_come_back_marked_and_poison_is_told_apart(

@@ -42,7 +42,7 @@ def test_samples_each_ten_seconds_and_a_measurement_each_minute(
     batch = running_batch(make_batch, chunks=[6])
     claim = claim_next(engine)
     assert claim is not None
-    writer = Writer(on_lost=lambda lease: None, on_stored=lambda count: None)
+    writer = Writer(on_lost=lambda lease: None, on_stored=lambda count, size: None)
     sampler = Sampler()
     ThroughputSample.objects.create(
         batch=batch,
@@ -74,7 +74,7 @@ def test_samples_each_ten_seconds_and_a_measurement_each_minute(
 
 
 def test_nothing_is_written_within_ten_seconds(clock: Clock) -> None:
-    writer = Writer(on_lost=lambda lease: None, on_stored=lambda count: None)
+    writer = Writer(on_lost=lambda lease: None, on_stored=lambda count, size: None)
     sampler = Sampler()
     clock.now += 9
     sampler.sample(external_engine(), writer)

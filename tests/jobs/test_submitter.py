@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,10 +15,11 @@ import pytest
 
 from jobs.claims import Claim, Row
 from jobs.engines.client import EngineClient
+from jobs.flight import Target
 from jobs.models import Result
 from jobs.recording import ChunkLease
 from jobs.scheduling import Work
-from jobs.submitter import Submitter, Target
+from jobs.submitter import Submitter
 from jobs.writer import GivenBack, Item, Written
 from tests.engine_process import counts, engine_process
 
@@ -167,7 +169,7 @@ def test_when_nothing_succeeds_it_is_the_engine_and_the_chunk_goes_back(
         async with bench(test_engine) as b:
             b.submitter.add(claim(1, [row(n, status=503) for n in range(3)]))
             await b.until(lambda: b.submitter.snapshot().halt)
-            assert b.items == [GivenBack(ChunkLease(1, 1, 1))]
+            assert b.items == [GivenBack(ChunkLease(1, 1, 1), count_attempt=True)]
             halt = b.submitter.snapshot().halt
             assert halt is not None
             assert (halt.died, halt.lost) == (False, ())
@@ -176,7 +178,105 @@ def test_when_nothing_succeeds_it_is_the_engine_and_the_chunk_goes_back(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("test", [{"status": 401}, {"status": 404}, {"not_json": True}])
+def test_rows_that_only_ever_fail_end_after_three_claims_of_a_healthy_engine(
+    test_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.submitter.LONGEST_WAIT", 0.05)
+
+    async def scenario() -> None:
+        async with bench(test_engine) as b:
+            third = dataclasses.replace(claim(1, [row(0, status=500)]), attempts=3)
+            b.submitter.add(third)
+            await b.until(lambda: b.items)
+            assert b.results()[0].status_code == 500
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_for_an_endpoint_that_is_not_there_stands_in_nobodys_way(
+    test_engine: str,
+) -> None:
+    async def scenario() -> None:
+        async with bench(test_engine, window=4) as b:
+            wrong = Work(2, 1, 1, 5, "tiny", 0.0, 9e9)
+            b.submitter.add(
+                claim(2, [row(n, status=404, delay=0.1) for n in range(50, 60)], wrong)
+            )
+            b.submitter.add(claim(1, [row(n) for n in range(20)]))
+            await b.until(lambda: len(b.results()) == 20)
+            await b.until(lambda: not b.submitter.busy)
+            snapshot = b.submitter.snapshot()
+            assert snapshot.halt is None
+            assert list(snapshot.refused) == [2]
+            assert "404" in snapshot.refused[2]
+            assert GivenBack(ChunkLease(2, 2, 1)) in b.items
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_is_gone_halts_the_engine() -> None:
+    async def scenario() -> None:
+        with engine_process() as (url, _):
+            async with bench(url) as b:
+                lost = Work(1, 1, 1, 0, "lost", 0.0, 9e9)
+                b.submitter.add(claim(1, [row(0, status=404)], lost))
+                await b.until(lambda: b.submitter.snapshot().halt)
+                assert b.submitter.snapshot().refused == {}
+
+    asyncio.run(scenario())
+
+
+def test_bodies_in_flight_are_bounded(
+    test_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.submitter.MOST_CHARACTERS", 250)
+
+    async def scenario() -> None:
+        async with bench(test_engine) as b:
+            b.submitter.add(claim(1, [row(n, delay=0.05) for n in range(12)]))
+            most = stored = 0
+            while len(b.items) < 12:
+                most = max(most, b.submitter.in_flight)
+                if b.submitter.unwritten:
+                    sizes = sum(len(r.body) for r in b.results().values())
+                    b.submitter.stored(b.submitter.unwritten, sizes - stored)
+                    stored = sizes
+                await asyncio.sleep(0.005)
+            assert 1 <= most <= 4
+
+    asyncio.run(scenario())
+
+
+def test_suspects_that_wait_too_long_run_before_the_rest(
+    test_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.submitter.SUSPECTS_WAIT", 0.3)
+
+    async def scenario() -> None:
+        async with bench(test_engine, window=2) as b:
+            rows = [row(0, group=1), *(row(n, delay=0.05) for n in range(1, 80))]
+            b.submitter.add(claim(1, rows))
+            await b.until(lambda: 0 in b.results())
+            assert len(b.items) < 60
+
+    asyncio.run(scenario())
+
+
+def test_a_wider_window_is_used_at_once(test_engine: str) -> None:
+    async def scenario() -> None:
+        async with bench(test_engine, window=2) as b:
+            b.submitter.add(claim(1, [row(n, delay=0.2) for n in range(12)]))
+            target = b.submitter._target
+            assert target is not None
+            wider = dataclasses.replace(target, window=12)
+            assert wider.is_same_server(target)
+            b.submitter.adjust(wider)
+            await b.until(lambda: len(b.items) == 12, seconds=1.5)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("test", [{"status": 401}, {"not_json": True}])
 def test_faults_of_the_engine_are_never_stored(
     test_engine: str, test: dict[str, Any]
 ) -> None:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from batchsite.accounts.installation import check_secret_key
-from jobs import attendance, processes, runner
+from jobs import attendance, attending, processes
 from jobs.cluster import WorkerCluster
 from jobs.models import Engine
 from jobs.tasks import CONTROL_QUEUE
@@ -68,14 +68,14 @@ class Command(BaseCommand):
         )
         self._wait_for_token(name, token)
         duty = attendance.EngineDuty(name, token)
-        runner.worker_token = token
-        runner.drain_requested = cluster.drain.is_set
-        runner.drain_seconds = lambda: drain_seconds
+        attending.worker_token = token
+        attending.drain_requested = cluster.drain.is_set
+        attending.drain_seconds = lambda: drain_seconds
 
         def report(at: float) -> None:
             cluster.progress.value = at
 
-        runner.report_progress = report
+        attending.report_progress = report
         cluster.start()
         self.stdout.write(f"Worker of engine {name} is ready.")
         self.stdout.flush()
@@ -85,7 +85,7 @@ class Command(BaseCommand):
 
     def _wait_for_token(self, name: str, token: str) -> None:
         told = ""
-        while holder := attendance.take_worker_token(name, token):
+        while (holder := attendance.take_worker_token(name, token)) is not None:
             if holder != told:
                 self.stdout.write(
                     f"Engine {name} still has a worker ({holder}); waiting for it to go."

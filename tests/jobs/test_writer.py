@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import InternalError, OperationalError
+
+from jobs.models import Chunk, Engine
+from jobs.recording import ChunkLease, LeaseLost
+from jobs.writer import GivenBack, Writer, Written
+from tests.conftest import MakeBatch
+
+from .rows import answer, claim_next, external_engine, running_batch
+
+pytestmark = pytest.mark.django_db
+
+
+class Told:
+    """What a writer reported."""
+
+    def __init__(self) -> None:
+        self.lost: list[ChunkLease] = []
+        self.stored: list[tuple[int, int]] = []
+
+    def writer(self) -> Writer:
+        return Writer(
+            on_lost=self.lost.append,
+            on_stored=lambda count, size: self.stored.append((count, size)),
+        )
+
+
+@pytest.fixture
+def engine(db: None) -> Engine:
+    return external_engine()
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
+) -> Callable[[], int]:
+    """Let `record` raise these errors first; gives a count of its calls."""
+    from jobs import writer
+
+    real, calls = writer.record, []
+
+    def record(*args: object, **named: object) -> int:
+        calls.append(args)
+        if errors:
+            raise errors.pop(0)
+        return real(*args, **named)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(writer, "record", record)
+    monkeypatch.setattr(writer.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(writer.connection, "close", lambda: None)
+    monkeypatch.setattr(writer, "close_old_connections", lambda: None)
+    return lambda: len(calls)
+
+
+def test_results_wait_while_the_database_takes_none(
+    make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    told = Told()
+    # A session that PostgreSQL ended while the process was paused says InternalError.
+    calls = failing(monkeypatch, [OperationalError("gone"), InternalError("ended")])
+    told.writer()._commit([Written(claim.lease, answer(claim, 0), False, False)])
+    assert calls() == 3
+    assert batch.results.count() == 1
+    assert told.stored == [(1, len(answer(claim, 0).body))]
+
+
+def test_a_commit_that_went_through_unnoticed_is_not_stored_twice(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    batch = running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    told = Told()
+    writer = told.writer()
+    writer._commit([Written(claim.lease, answer(claim, 0), False, False)])
+    again = [Written(claim.lease, answer(claim, n), False, n == 2) for n in range(3)]
+    writer._commit(again)
+    batch.refresh_from_db()
+    assert (batch.completed, batch.result_seq, batch.results.count()) == (3, 3, 3)
+    assert batch.chunks.get().state == Chunk.State.DONE
+    assert told.lost == []
+
+
+def test_a_lost_chunk_is_told_and_its_results_leave_the_backlog(
+    make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    told = Told()
+    failing(monkeypatch, [LeaseLost(claim.lease)])
+    told.writer()._commit([Written(claim.lease, answer(claim, 0), False, False)])
+    assert told.lost == [claim.lease]
+    assert [count for count, _ in told.stored] == [1]
+
+
+def test_claims_with_results_in_the_backlog_stay_leased(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    batch = running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    writer = Told().writer()
+    items = [
+        Written(claim.lease, answer(claim, 0), False, False),
+        GivenBack(claim.lease),
+    ]
+    for item in items:
+        writer.put(item)
+    assert writer.leases() == [claim.lease]
+    writer._commit(writer._collect())
+    assert writer.leases() == []
+    assert batch.chunks.get().state == Chunk.State.PENDING
+
+
+def test_an_error_that_it_cannot_handle_is_told(
+    make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    writer = Told().writer()
+    failing(monkeypatch, [ZeroDivisionError("a mistake")])
+    writer.put(Written(claim.lease, answer(claim, 0), False, True))
+    writer.run()
+    assert writer.failed == "ZeroDivisionError: a mistake"
