@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import InternalError, OperationalError
 
 from jobs.models import Chunk, Engine
-from jobs.recording import ChunkLease, LeaseLost
+from jobs.recording import ChunkLease, LeaseLost, record
 from jobs.writer import GivenBack, Writer, Written
 from tests.conftest import MakeBatch
 
@@ -39,20 +40,18 @@ def failing(
     monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
 ) -> Callable[[], int]:
     """Let `record` raise these errors first; gives a count of its calls."""
-    from jobs import writer
+    calls: list[object] = []
 
-    real, calls = writer.record, []
-
-    def record(*args: object, **named: object) -> int:
+    def failing_record(*args: Any, **named: Any) -> int:
         calls.append(args)
         if errors:
             raise errors.pop(0)
-        return real(*args, **named)  # type: ignore[arg-type]  # passed on as it came
+        return record(*args, **named)
 
-    monkeypatch.setattr(writer, "record", record)
-    monkeypatch.setattr(writer.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(writer.connection, "close", lambda: None)
-    monkeypatch.setattr(writer, "close_old_connections", lambda: None)
+    monkeypatch.setattr("jobs.writer.record", failing_record)
+    monkeypatch.setattr("jobs.writer.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("jobs.writer.connection.close", lambda: None)
+    monkeypatch.setattr("jobs.writer.close_old_connections", lambda: None)
     return lambda: len(calls)
 
 
@@ -108,12 +107,8 @@ def test_claims_with_results_in_the_backlog_stay_leased(
     claim = claim_next(engine)
     assert claim is not None
     writer = Told().writer()
-    items = [
-        Written(claim.lease, answer(claim, 0), False, False),
-        GivenBack(claim.lease),
-    ]
-    for item in items:
-        writer.put(item)
+    writer.put(Written(claim.lease, answer(claim, 0), False, False))
+    writer.put(GivenBack(claim.lease))
     assert writer.leases() == [claim.lease]
     writer._commit(writer._collect())
     assert writer.leases() == []
