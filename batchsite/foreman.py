@@ -11,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from jobs.processes import child_setup, kill_session
+from jobs.processes import child_setup, kill_session, sessions_below
 
 logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0
@@ -101,11 +101,16 @@ class Child:
             self._popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and its session at once."""
+        """End it, its session, and the sessions that processes below it made, at once."""
         self.wanted = False
-        if self._popen is not None:
-            kill_session(self._popen.pid)
-            self._popen.wait()
+        if self._popen is None:
+            return
+        # An engine has a session of its own, and need not end with its host.
+        below = sessions_below(self._popen.pid) if self.alive else ()
+        kill_session(self._popen.pid)
+        for session in below:
+            kill_session(session)
+        self._popen.wait()
 
 
 def say(name: str, text: str) -> None:
@@ -120,17 +125,42 @@ def say(name: str, text: str) -> None:
 
 
 def stop_all(
-    children: Sequence[Child], *, seconds: float, hurry: threading.Event
+    children: Sequence[Child],
+    *,
+    seconds: float,
+    hurry: threading.Event,
+    urge_seconds: float = 0,
 ) -> None:
-    """SIGTERM to all, wait, and kill what is left after `seconds` or when `hurry` is set."""
+    """SIGTERM to all, wait `seconds` or until `hurry` is set, and kill what is left.
+
+    Before the kill come `urge_seconds` in which SIGTERM is repeated, for those to whom a
+    second one means "at once".
+    """
     for child in children:
         child.ask_to_stop()
-    deadline = time.monotonic() + seconds
-    while any(child.alive for child in children):
-        if time.monotonic() > deadline or hurry.is_set():
-            break
-        time.sleep(0.05)
+    _wait(children, seconds, until=hurry.is_set)
+    urge_until = time.monotonic() + urge_seconds
+    while _wait(children, 0) and time.monotonic() < urge_until:
+        # One alone could merge with the first where that is not delivered yet.
+        for child in children:
+            child.ask_to_stop()
+        _wait(children, 0.2)
     for child in children:
         if child.alive:
             say(child.name, "did not stop in time and is killed")
         child.kill()
+
+
+def _wait(
+    children: Sequence[Child],
+    seconds: float,
+    *,
+    until: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Wait for all to end, at most `seconds` or until told; whether one still lives."""
+    deadline = time.monotonic() + seconds
+    while any(child.alive for child in children):
+        if time.monotonic() >= deadline or until():
+            return True
+        time.sleep(0.05)
+    return False

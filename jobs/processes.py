@@ -117,6 +117,23 @@ def children(pid: int) -> frozenset[int]:
     return frozenset(child for child in found if start_time(child) is not None)
 
 
+def sessions_below(pid: int) -> frozenset[int]:
+    """Sessions of all living descendants of a process; not its own."""
+    found: set[int] = set()
+    own = _session_of(pid)
+    for child in children(pid):
+        found |= {_session_of(child)} | sessions_below(child)
+    return frozenset(found - {own, 0})
+
+
+def _session_of(pid: int) -> int:
+    """The session of a process; 0 when there is no such process."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
 def session_members(session: int) -> list[int]:
     """Pids of the living processes of a session."""
     members = []

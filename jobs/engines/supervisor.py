@@ -34,6 +34,8 @@ DATABASE_GONE = (OperationalError, InterfaceError)
 LOAD_ATTEMPTS = 3
 LONGEST_PAUSE = 60.0
 STOP_SECONDS = 10.0
+# When the host itself ends: `up` as a whole has 15 s to stop.
+CLOSE_SECONDS = 3.5
 # After this long without trouble a crash counts as the first one again.
 STABLE_SECONDS = 120.0
 # A living vLLM answers /health within milliseconds.
@@ -326,7 +328,8 @@ class EngineHost:
     def _finish_stop(self) -> None:
         if self.child is None:
             return
-        overdue = time.monotonic() - self._since > STOP_SECONDS
+        limit = CLOSE_SECONDS if self.closing else STOP_SECONDS
+        overdue = time.monotonic() - self._since > limit
         if (self.child.ended() or overdue) and self.child.clear():
             self.child = self.model = None
             self._move(State.STOPPED, "stopped", loaded_model_id=None, socket_path="")

@@ -29,13 +29,19 @@ from .client import Running, start_up
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def running(site: Site, tmp_path: Path) -> Running:
-    """A whole site whose managed engine is the test engine, loaded and ready."""
-    folder = tmp_path / "model"
+def add_model(site: Site, *engine_args: str) -> None:
+    """A model "tiny" that the managed engine can load."""
+    folder = site.folder / "model"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"architectures": ["Tiny"]}))
     site.run("addmodel", "tiny", "--source", str(folder))
+    site.query("UPDATE jobs_servedmodel SET engine_args = %s", json.dumps(engine_args))
+
+
+@pytest.fixture
+def running(site: Site) -> Running:
+    """A whole site whose managed engine is the test engine, loaded and ready."""
+    add_model(site)
     return start_up(site)
 
 
@@ -62,6 +68,30 @@ def test_ctrl_c_to_the_whole_terminal_stops_everything_in_time(
     assert time.monotonic() - began < 15
     assert running.site.left_over() == {}
     assert "Traceback" not in running.up.log()
+
+
+@pytest.mark.parametrize("hurry", [False, True])
+@pytest.mark.parametrize("wedged", [False, True])
+def test_an_engine_that_does_not_stop_is_gone_with_up(
+    site: Site, hurry: bool, wedged: bool
+) -> None:
+    add_model(site, "--ignore-sigterm", "--with-core")
+    up = start_up(site).up
+    made = seed(site, "batch", rows=200, delay=3)
+    wait_until_results(site, made, 1)
+    if wedged:
+        # A host that can do nothing for its engine any more.
+        os.kill(min(pids(site, "runengine")), signal.SIGSTOP)
+    began = time.monotonic()
+    up.signal(signal.SIGINT)
+    if hurry:
+        up.expect("stopping;")
+        up.signal(signal.SIGINT)
+    assert up.wait(timeout=20) == 0
+    assert time.monotonic() - began < (6 if hurry else 15)
+    assert site.left_over() == {}
+    # Only a host that is wedged is killed; any other ends its engine itself.
+    assert ("engine local    | did not stop in time" in up.log()) is wedged
 
 
 def test_kill_9_of_up_leaves_no_process(running: Running) -> None:

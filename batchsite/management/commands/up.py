@@ -32,7 +32,9 @@ LOOK_SECONDS = 2
 DRAIN_SECONDS = 5
 # Together below the 15 s that stopping may take.
 WORKERS_MAY_TAKE = 8.0
-ENGINES_MAY_TAKE = 6.0
+# More than supervisor.CLOSE_SECONDS, after which a host kills its engine.
+ENGINES_MAY_TAKE = 5.0
+ENGINES_ARE_URGED = 1.0
 
 
 class Command(BaseCommand):
@@ -113,7 +115,12 @@ class Command(BaseCommand):
         connections.close_all()
         first = [self.web, *self.workers.values()]
         stop_all(first, seconds=WORKERS_MAY_TAKE, hurry=self.hurry)
-        stop_all(self.hosts, seconds=ENGINES_MAY_TAKE, hurry=self.hurry)
+        stop_all(
+            self.hosts,
+            seconds=ENGINES_MAY_TAKE,
+            hurry=self.hurry,
+            urge_seconds=ENGINES_ARE_URGED,
+        )
         say("up", "stopped")
 
 
