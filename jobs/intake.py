@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
@@ -234,15 +233,11 @@ def _check(
 def _fail(batch: Batch, lease: StageLease, errors: Errors) -> bool:
     """Store the report, drop rows of an earlier start, move to failed."""
     purge(batch, lease)
-    errors.spool.seek(0)
-    report = default_storage.save(
-        f"reports/{batch.public_id}.jsonl", File(errors.spool, name="errors.jsonl")
-    )
-    if lifecycle.fail(
-        batch, epoch=lease.epoch, errors=errors.as_openai(), report=report
-    ):
-        return True
-    default_storage.delete(report)
+    with lease.files("reports") as store:
+        report = store("report", errors.spool)
+        lifecycle.fail(
+            batch, epoch=lease.epoch, errors=errors.as_openai(), report=report
+        )
     lease.check()
     return True
 

@@ -3,13 +3,12 @@
 
 The files are a pure function of Result, so that any worker can write them again.
 The row that names a file is its publication; whoever loses the race for the row
-deletes the bytes it wrote.
+deletes the bytes it wrote (StageLease.files).
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from typing import IO, TYPE_CHECKING
 
 import orjson
 from django.conf import settings
-from django.core.files.base import File
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Length, Now
@@ -234,28 +231,18 @@ def publish(batch: Batch, lease: StageLease) -> None:
             for result in page:
                 target = output if result.outcome == Result.Outcome.COMPLETED else error
                 target.write(output_line(result))
-        saved = {
-            role: _save(batch, written, role)
-            for role, written in (("output", output), ("error", error))
-            if written.size
-        }
-    ended = False
-    try:
-        ended = _end(batch, lease, saved)
-    finally:
-        if not ended:
-            for file in saved.values():
-                default_storage.delete(file.storage_name)
+        with lease.files("results") as store:
+            saved = {
+                role: _as_row(batch, written, role, store(role, written.spool))
+                for role, written in (("output", output), ("error", error))
+                if written.size
+            }
+            _end(batch, lease, saved)
     lease.check()
 
 
-def _save(batch: Batch, written: Written, role: str) -> BatchFile:
-    """Put the bytes in the storage; the row is not saved yet."""
-    written.spool.seek(0)
-    name = secrets.token_hex(16)
-    storage_name = default_storage.save(
-        f"results/{name[:2]}/{name}", File(written.spool, name=name)
-    )
+def _as_row(batch: Batch, written: Written, role: str, storage_name: str) -> BatchFile:
+    """The row of a stored file, not saved yet."""
     now = timezone.now()
     life = timedelta(seconds=batch.output_expires_after or 0) or FILE_LIFE
     return BatchFile(
@@ -271,7 +258,8 @@ def _save(batch: Batch, written: Written, role: str) -> BatchFile:
     )
 
 
-def _end(batch: Batch, lease: StageLease, saved: dict[str, BatchFile]) -> bool:
+def _end(batch: Batch, lease: StageLease, saved: dict[str, BatchFile]) -> None:
+    """Insert the rows and end the batch; neither when the lease is lost."""
     with transaction.atomic():
         for file in saved.values():
             file.save(force_insert=True)
@@ -282,4 +270,3 @@ def _end(batch: Batch, lease: StageLease, saved: dict[str, BatchFile]) -> bool:
         )
         if not ended:
             transaction.set_rollback(True)
-    return ended

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import structlog
-from django.db import connection
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from . import intake, lifecycle, output, processes
-from .models import Batch
+from .models import Batch, BatchFile
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
 from .tasks import poke_stage
 
@@ -85,6 +89,59 @@ class StageLease:
             stage_lease_expires_at=database_time(STALE_SECONDS)
         )
         return not self._lost
+
+    @contextlib.contextmanager
+    def files(self, folder: str) -> Iterator[Callable[[str, IO[bytes]], str]]:
+        """Gives `store(role, content)`, which saves a file and returns its storage name.
+
+        Within the block a row must come to name each file; what no row names at its
+        end is deleted. The names are fixed by batch, role and epoch: so a save that
+        failed half-way (a full disk leaves a part of the file) can be deleted without
+        its answer, and files of an earlier turn that was killed can be found.
+        """
+        shelf = f"{folder}/{self.batch.public_id[-2:]}"
+        self._delete_unnamed(self._earlier_files(shelf))
+        names: list[str] = []
+
+        def store(role: str, content: IO[bytes]) -> str:
+            content.seek(0)
+            names.append(f"{shelf}/{self.batch.public_id}-{role}-{self.epoch}")
+            names[-1] = default_storage.save(names[-1], File(content, name=role))
+            return names[-1]
+
+        try:
+            yield store
+        finally:
+            self._delete_unnamed(names)
+
+    def _earlier_files(self, shelf: str) -> list[str]:
+        """Files of the batch by this epoch and those before; a later one is at work."""
+        try:
+            found = default_storage.listdir(shelf)[1]
+        except FileNotFoundError:
+            return []
+        ours = re.compile(rf"{self.batch.public_id}-[a-z]+-(\d+)")
+        parts = ((name, ours.match(name)) for name in found)
+        return [f"{shelf}/{name}" for name, m in parts if m and int(m[1]) <= self.epoch]
+
+    def _delete_unnamed(self, names: list[str]) -> None:
+        """Delete files unless a row names them; the next turn does it if we cannot ask."""
+        if not names:
+            return
+        try:
+            with transaction.atomic():
+                # A COMMIT whose reply was lost may still be under way and publish the
+                # files: it holds the batch's row, so that this waits for its end.
+                batches = Batch.objects.select_for_update().filter(pk=self.batch.pk)
+                reports = set(batches.values_list("error_report", flat=True))
+                rows = BatchFile.objects.filter(storage_name__in=names)
+                named = reports.union(rows.values_list("storage_name", flat=True))
+        except DatabaseError:
+            logger.warning("cannot tell which of %s are in use", names, exc_info=True)
+            return
+        for name in names:
+            if name not in named:
+                default_storage.delete(name)
 
     def beat(self, stop: threading.Event) -> None:
         """Body of the heartbeat thread."""

@@ -117,6 +117,20 @@ def test_a_model_that_no_database_can_hold_is_still_reported(
     assert "'a\\u0000b\\ud800'" in batch.errors["data"][0]["message"]
 
 
+def test_a_report_that_was_not_published_is_deleted(
+    make_batch: MakeBatch, make_file: MakeFile, data_folder: Path
+) -> None:
+    batch = make_batch(input_file=make_file(b"x\n"))
+    with stages.held(batch) as lease:
+        assert lease is not None
+        lost = intake.Errors(io.BytesIO(b"x"), 1, [])
+        lifecycle.cancel(Batch.objects.get(pk=batch.pk))
+        batch.status = Status.CANCELLING
+        intake._fail(batch, lease, lost)
+    reports = (data_folder / "files" / "reports").rglob("*")
+    assert [path for path in reports if path.is_file()] == []
+
+
 def test_two_models_in_one_file_are_refused(
     make_batch: MakeBatch, make_file: MakeFile
 ) -> None:

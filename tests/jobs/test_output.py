@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.db import OperationalError, connection
+from pytest_django import Settings
 
 from jobs import lifecycle, output, stages
 from jobs.models import Batch, BatchFile, Chunk, Engine
@@ -164,8 +170,126 @@ def test_large_answers_are_read_in_small_pages(
     assert found == [[0], [1], [2, 3, 4]]
 
 
+class FullDisk(FileSystemStorage):
+    """A disk with room for `room` more files; of the next one a part is written."""
+
+    room = 0
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        def broken() -> Iterator[bytes]:
+            yield content.read(1)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        if not FullDisk.room:
+            untyped: Any = content
+            untyped.chunks = broken
+        FullDisk.room -= 1
+        return str(super()._save(name, content))  # type: ignore[misc]  # not in the stubs
+
+
+def stored_files(folder: Path) -> list[str]:
+    """What stages have put in the storage."""
+    paths = (folder / "files").glob("re*/**/*")
+    return sorted(path.name for path in paths if path.is_file())
+
+
+def answered_batch(make_batch: MakeBatch, engine: Engine) -> Batch:
+    """All requests are answered, one with a failure: two files are due."""
+    batch = running_batch(make_batch, chunks=[2])
+    claim = claim_next(engine)
+    assert claim is not None
+    answers = [answer(claim, 0), answer(claim, 1, outcome="failed", status_code=400)]
+    record(claim.lease, answers, with_copies=False, finished=True)
+    return batch
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_full_disk_keeps_no_part_of_any_try(
+    make_batch: MakeBatch,
+    engine: Engine,
+    settings: Settings,
+    data_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
+) -> None:
+    batch = answered_batch(make_batch, engine)
+    default = settings.STORAGES["default"]
+    full = {**default, "BACKEND": "tests.jobs.test_output.FullDisk"}
+    settings.STORAGES = {**settings.STORAGES, "default": full}
+    for _ in range(2):
+        monkeypatch.setattr(FullDisk, "room", room)
+        with pytest.raises(OSError, match="No space left"):
+            attend(batch)
+        assert stored_files(data_folder) == []
+    settings.STORAGES = {**settings.STORAGES, "default": default}
+    assert attend(batch).status == Status.COMPLETED
+    assert len(stored_files(data_folder)) == 2
+
+
+def test_files_of_a_killed_try_are_deleted_by_the_next(
+    make_batch: MakeBatch, engine: Engine, data_folder: Path
+) -> None:
+    batch = answered_batch(make_batch, engine)
+    later = f"{batch.public_id}-output-99"
+    shelf = data_folder / "files" / "results" / batch.public_id[-2:]
+    shelf.mkdir(parents=True)
+    other = f"batch_{'0' * 32}-output-0"
+    for name in (f"{batch.public_id}-output-0", other, later):
+        (shelf / name).write_bytes(b"x")
+    assert attend(batch).status == Status.COMPLETED
+    # A later epoch's files belong to a worker that took the stage from this one.
+    names = [f"{batch.public_id}-{role}-1" for role in ("error", "output")]
+    assert stored_files(data_folder) == sorted([*names, other, later])
+
+
+class LostReply:
+    """Cuts the connection after the COMMIT that ends a batch; `silent` for good."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, silent: bool) -> None:
+        self.ending = self.cut = False
+        self.silent = silent
+        driver: Any = connection  # its _commit is not in the stubs
+        self.commit = driver._commit
+        monkeypatch.setattr(connection, "_commit", self.lose)
+
+    def lose(self) -> None:
+        self.commit()
+        if self.ending:
+            self.ending, self.cut = False, True
+            raise OperationalError("server closed the connection unexpectedly")
+
+    def __call__(
+        self, execute: Any, sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self.cut and self.silent:
+            raise OperationalError("could not connect to server")
+        if sql.startswith("INSERT") and "jobs_batchfile" in sql:
+            self.ending = True
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_commit_whose_reply_was_lost_keeps_the_files(
+    make_batch: MakeBatch,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: bool,
+) -> None:
+    batch = answered_batch(make_batch, engine)
+    lost = LostReply(monkeypatch, silent=silent)
+    with connection.execute_wrapper(lost), pytest.raises(OperationalError):
+        stages.attend_batch(batch.pk)
+    monkeypatch.undo()
+    assert lost.cut
+    batch.refresh_from_db()
+    assert batch.status == Status.COMPLETED
+    assert [row["custom_id"] for row in lines(batch.output_file)] == ["r0"]
+    assert [row["custom_id"] for row in lines(batch.error_file)] == ["r1"]
+
+
 def test_who_loses_the_race_for_the_files_deletes_its_own(
-    make_batch: MakeBatch, engine: Engine
+    make_batch: MakeBatch, engine: Engine, data_folder: Path
 ) -> None:
     batch = running_batch(make_batch, chunks=[1])
     claim = claim_next(engine)
@@ -180,8 +304,6 @@ def test_who_loses_the_race_for_the_files_deletes_its_own(
         Batch.objects.filter(pk=batch.pk).update(stage_epoch=batch.stage_epoch + 1)
         output.publish(batch, old)
     assert BatchFile.objects.count() == before
-    assert default_storage.listdir("results")[1] == []
-    folders = default_storage.listdir("results")[0]
-    assert all(default_storage.listdir(f"results/{f}")[1] == [] for f in folders)
+    assert stored_files(data_folder) == []
     batch.refresh_from_db()
     assert batch.status == Status.FINALIZING
