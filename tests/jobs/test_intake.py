@@ -131,6 +131,17 @@ def test_a_report_that_was_not_published_is_deleted(
     assert [path for path in reports if path.is_file()] == []
 
 
+def test_a_line_of_17_mb_is_named_and_the_others_are_still_checked(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    long = line(1).replace("question 1", "x" * 17_000_000)
+    text = "\n".join([line(0), long, "nonsense"])
+    batch = attend(make_batch(input_file=make_file(text.encode())))
+    assert batch.errors is not None
+    found = [(e["line"], e["code"]) for e in batch.errors["data"]]
+    assert found == [(2, "line_too_long"), (3, "invalid_json_line")]
+
+
 def test_two_models_in_one_file_are_refused(
     make_batch: MakeBatch, make_file: MakeFile
 ) -> None:
