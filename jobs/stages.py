@@ -144,10 +144,25 @@ class StageLease:
                 default_storage.delete(name)
 
     def beat(self, stop: threading.Event) -> None:
-        """Body of the heartbeat thread."""
+        """Body of the heartbeat thread.
+
+        A database that does not answer is asked again until the lease must have ended;
+        from then on another worker may hold it.
+        """
+        renewed = time.monotonic()
         try:
-            while not stop.wait(HEARTBEAT_SECONDS) and self.renew():
-                pass
+            while not stop.wait(HEARTBEAT_SECONDS):
+                asked = time.monotonic()
+                try:
+                    if not self.renew():
+                        return
+                    renewed = asked
+                except DatabaseError:
+                    logger.warning("cannot renew the stage lease", exc_info=True)
+                    connection.close()
+                    if time.monotonic() - renewed > STALE_SECONDS:
+                        self._lost = True
+                        return
         finally:
             connection.close()
 
