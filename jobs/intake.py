@@ -24,7 +24,15 @@ from django.db.models import Max
 
 from . import lifecycle
 from .estimates import DEFAULT_OUTPUT_TOKENS, tokens_per_second
-from .jsonl import Line, LineError, ParsedLine, parse_line, quoted, read_lines
+from .jsonl import (
+    Line,
+    LineError,
+    ParsedLine,
+    parse_line,
+    quoted,
+    read_lines,
+    unparseable,
+)
 from .models import Batch, BatchFile, BatchRequest, Chunk, ServedModel
 from .ordering import RUNS_NOT, Order, Spool, cut_chunks, decide, max_tokens
 from .tasks import poke_engines
@@ -161,34 +169,39 @@ def validate(
             lease.check()
         try:
             text, parsed = _check(line, batch, plan, seen, models)
+            if errors.count or lines > limit:
+                continue
+            model = plan.models.index(parsed.model)
+            raw = text[parsed.body_at.start : parsed.body_at.end]
+            spool.add(model=model, body=parsed.body, raw_body=raw)
         except LineError as error:
             errors.add(error)
-            continue
-        if errors.count or lines > limit:
-            continue
-        model = plan.models.index(parsed.model)
-        plan.add(line, parsed, model)
-        raw = text[parsed.body_at.start : parsed.body_at.end]
-        spool.add(model=model, body=parsed.body, raw_body=raw)
-    if lines > limit:
-        errors.add(
-            LineError(
-                "too_many_requests_in_file",
-                f"The file has {lines:,} requests; at most {limit:,} are allowed in one batch.",
-            )
-        )
-    if lines == 0:
-        errors.add(
-            LineError(
-                "empty_file",
-                "The input file is empty. Please ensure that the batch contains at"
-                " least one request.",
-            )
-        )
+        except RecursionError:
+            # Writing JSON needs a little more stack than reading it.
+            errors.add(unparseable(line.number))
+        else:
+            plan.add(line, parsed, model)
+    if problem := _count_problem(lines, limit):
+        errors.add(problem)
     keys = spool.sorted_keys()
     if not errors.count:
         plan.order = decide(keys, len(plan), dedupe=batch.dedupe)
     return plan
+
+
+def _count_problem(lines: int, limit: int) -> LineError | None:
+    if lines > limit:
+        return LineError(
+            "too_many_requests_in_file",
+            f"The file has {lines:,} requests; at most {limit:,} are allowed in one batch.",
+        )
+    if lines == 0:
+        return LineError(
+            "empty_file",
+            "The input file is empty. Please ensure that the batch contains at least"
+            " one request.",
+        )
+    return None
 
 
 def _lines(stream: IO[bytes]) -> Iterator[Line]:

@@ -147,6 +147,13 @@ def parse_object(text: str) -> dict[str, tuple[Any, Slice]]:
     return members
 
 
+def unparseable(n: int) -> LineError:
+    """The error of line `n` when it is no JSON, or nested too deeply for us."""
+    return LineError(
+        "invalid_json_line", "This line is not parseable as valid JSON.", None, n
+    )
+
+
 def parse_line(
     line: Line, *, endpoint: str, models: Collection[str], limit: int
 ) -> tuple[str, ParsedLine]:
@@ -160,9 +167,7 @@ def parse_line(
         text = line.data.decode()
         members = parse_object(text)
     except (ValueError, RecursionError) as error:
-        raise LineError(
-            "invalid_json_line", "This line is not parseable as valid JSON.", None, n
-        ) from error
+        raise unparseable(n) from error
     for key in ("custom_id", "method", "url", "body"):
         if key not in members:
             raise LineError(

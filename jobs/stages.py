@@ -24,12 +24,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from . import intake, lifecycle, output, processes
+from .jsonl import quoted
 from .models import Batch, BatchFile
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
 from .tasks import poke_stage
 
 logger = logging.getLogger(__name__)
 YIELD_SECONDS = 60
+# A message may name a temporary file, and so be another one in each try.
+FAILURES_TOLD = 20
 
 
 class StageLost(Exception):
@@ -239,9 +242,25 @@ def attend_batch(batch_pk: int) -> str:
         except StageLost:
             logger.warning("lost the stage lease of %s", batch.public_id)
             return "lost the lease"
+        except Exception as error:
+            logger.exception("a stage of %s failed", batch.public_id)
+            _tell_failure(batch, error)
+            raise
     if unfinished:
         poke_stage(batch.pk)
     return f"{batch.status}{', goes on' if unfinished else ''}"
+
+
+def _tell_failure(batch: Batch, error: Exception) -> None:
+    """Say once in the batch's history why it does not go on; it is tried every 5 s."""
+    message = f"{type(error).__name__}: {quoted(str(error), most=500)}"
+    try:
+        events = batch.events.filter(kind="stage_failed")
+        told = list(events.values_list("message", flat=True)[:FAILURES_TOLD])
+        if message not in told and len(told) < FAILURES_TOLD:
+            lifecycle.note(batch, "stage_failed", message)
+    except DatabaseError:
+        logger.warning("cannot note the failure", exc_info=True)
 
 
 def _work(batch: Batch, lease: StageLease) -> bool:

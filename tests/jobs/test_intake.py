@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import bisect
 import io
 import json
 import time
@@ -140,6 +141,24 @@ def test_a_line_of_17_mb_is_named_and_the_others_are_still_checked(
     assert batch.errors is not None
     found = [(e["line"], e["code"]) for e in batch.errors["data"]]
     assert found == [(2, "line_too_long"), (3, "invalid_json_line")]
+
+
+def test_nesting_that_can_be_read_but_not_written_is_a_line_error(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    def error_at(depth: int) -> str:
+        deep = "[" * depth + "]" * depth
+        bad = line(0, tools="deep").replace('"deep"', deep)
+        batch = make_batch(input_file=make_file(f"{bad}\n{line(1)}".encode()))
+        errors = (attend(batch).errors or {"data": []})["data"]
+        assert {error["line"] for error in errors} <= {1}
+        return ",".join(error["code"] for error in errors)
+
+    # How deep Python can read depends on the stack below; writing reaches less far.
+    depths = range(500, 200_000)
+    first = bisect.bisect(depths, "", key=error_at)
+    found = [error_at(depth) for depth in depths[first - 10 : first + 10]]
+    assert set(found) == {"", "invalid_json_line"}
 
 
 def test_two_models_in_one_file_are_refused(
