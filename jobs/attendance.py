@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -65,12 +69,16 @@ class EngineDuty:
         self._beat_at = 0.0
         self._poke_at = 0.0
 
+    def show(self) -> bool:
+        """The heartbeat itself; False when another worker holds the engine's token."""
+        mine = Engine.objects.filter(name=self.name, worker_token=self.token)
+        return bool(mine.update(worker_heartbeat=database_time()))
+
     def beat(self) -> bool:
         """Do what is due; False when another worker holds the engine's token."""
         now = time.monotonic()
         if now >= self._beat_at:
-            mine = Engine.objects.filter(name=self.name, worker_token=self.token)
-            if not mine.update(worker_heartbeat=database_time()):
+            if not self.show():
                 return False
             self._beat_at = now + HEARTBEAT_SECONDS
         if now >= self._poke_at:
@@ -95,14 +103,18 @@ class ControlDuty:
         self._beat_at = 0.0
         self._poke_at = 0.0
 
+    def show(self) -> bool:
+        """The heartbeat itself; always True."""
+        WorkerProcess.objects.update_or_create(
+            token=self.token, defaults={"heartbeat": timezone.now()}
+        )
+        return True
+
     def beat(self) -> bool:
         """Do what is due; always True."""
         now = time.monotonic()
         if now >= self._beat_at:
-            WorkerProcess.objects.update_or_create(
-                token=self.token,
-                defaults={"heartbeat": timezone.now()},
-            )
+            self.show()
             WorkerProcess.objects.filter(
                 heartbeat__lt=timezone.now() - timedelta(hours=1)
             ).delete()
@@ -115,6 +127,40 @@ class ControlDuty:
     def leave(self) -> None:
         """Take the heartbeat row away."""
         WorkerProcess.objects.filter(token=self.token).delete()
+
+
+@contextlib.contextmanager
+def shown(
+    duty: EngineDuty | ControlDuty, *, lost: Callable[[], None]
+) -> Iterator[None]:
+    """Go on with the heartbeat, in a thread, while the block waits for something else.
+
+    `lost` is called, in the thread, when another worker holds the engine's token.
+    """
+    ended = threading.Event()
+
+    def show() -> None:
+        while not ended.is_set():
+            try:
+                kept = duty.show()
+            except (DatabaseError, InterfaceError):
+                logger.exception("the worker cannot reach the database")
+                connection.close()
+                kept = True
+            if not kept and not ended.is_set():
+                lost()
+                break
+            ended.wait(HEARTBEAT_SECONDS)
+        connection.close()
+
+    thread = threading.Thread(target=show, name="duty-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        # No longer: a database that hangs must not keep the worker.
+        thread.join(HEARTBEAT_SECONDS)
 
 
 def poke_waiting_batches() -> int:

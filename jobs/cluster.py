@@ -2,8 +2,10 @@
 """django-q2's cluster, wrapped so that it cannot wedge.
 
 Stock `qcluster` hangs or goes on without supervision when one of its processes dies.
-Here any unexpected death ends all of it at once with exit code 70, and a supervisor
-(`up`, systemd, Kubernetes) starts it again; leases bring the work back.
+Here the death of its sentinel or of a worker child ends all of it at once with exit code
+70, and a supervisor (`up`, systemd, Kubernetes) starts it again; leases bring the work
+back. The pusher and the monitor do no work of ours, and the pusher ends whenever the
+database was away: after such a death the work in hand is drained first.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ class WorkerCluster:
     """One django-q2 cluster on one queue, with its processes watched from here.
 
     After `start()` call `check()` about once a second: it ends this process when
-    anything below is not as it was. `stop()` drains.
+    work below is lost, and sets `crippled` to the reason when only `stop()` and a new
+    start can mend the cluster. `stop()` drains.
     """
 
     def __init__(self, *, queue: str, workers: int, drain_seconds: float) -> None:
         self.drain_seconds = drain_seconds
         self.shutdown = False
+        self.crippled = ""
         # Made before the fork, so that all processes share them.
         self.drain = multiprocessing.Event()
         self.progress = multiprocessing.Value("d", 0.0)
@@ -45,6 +49,7 @@ class WorkerCluster:
         Conf.WORKERS = workers
         self._cluster: Cluster | None = None
         self._family: frozenset[int] = frozenset()
+        self._workers: frozenset[int] = frozenset()
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self.shutdown = True
@@ -63,6 +68,7 @@ class WorkerCluster:
         while time.monotonic() < deadline:
             self._family = processes.children(self._cluster.sentinel.pid)
             if len(self._family) == expected:
+                self._workers = frozenset(_eldest(self._family)[: Conf.WORKERS])
                 return
             time.sleep(0.1)
         self.give_up("its processes did not come up")
@@ -72,8 +78,12 @@ class WorkerCluster:
         assert self._cluster is not None
         if not self._cluster.sentinel.is_alive():
             self.give_up("the cluster's sentinel died")
-        if processes.children(self._cluster.sentinel.pid) != self._family:
-            self.give_up("a process of the cluster died")
+        family = processes.children(self._cluster.sentinel.pid)
+        if not self._workers <= family:
+            self.give_up("a worker of the cluster died")
+        if family != self._family and not self.crippled:
+            self.crippled = "the cluster's pusher or monitor died"
+            logger.error("%s; the work in hand is finished first", self.crippled)
         progress = self.progress.value
         if progress and time.monotonic() - progress > 2 * START_SECONDS:
             self.give_up("the feeder stands still")
@@ -94,9 +104,24 @@ class WorkerCluster:
         )
         limit.daemon = True
         limit.start()
-        if self._cluster.sentinel.is_alive():
+        if self.crippled:
+            self._stop_workers()
+        elif self._cluster.sentinel.is_alive():
             self._cluster.stop()
         limit.cancel()
+
+    def _stop_workers(self) -> None:
+        """Let the workers end; no more, as the others may wait for each other forever."""
+        assert self._cluster is not None
+        sentinel = self._cluster.sentinel
+        self._cluster.stop_event.set()
+        while sentinel.is_alive() and self._workers & processes.children(sentinel.pid):
+            time.sleep(0.1)
+
+
+def _eldest(pids: frozenset[int]) -> list[int]:
+    """In the order in which they were started: the workers, the monitor, the pusher."""
+    return sorted(pids, key=lambda pid: (processes.start_time(pid) or 0, pid))
 
 
 def _child_of(main: int) -> Callable[[], None]:

@@ -26,11 +26,14 @@ pytestmark = [
 ]
 
 
-def start_workers(site: Site, url: str) -> tuple[Process, Process]:
+def start_workers(
+    site: Site, url: str, *, drain_seconds: int = 5
+) -> tuple[Process, Process]:
     """A control worker and a worker of the external engine, both ready."""
     seed(site, "external_engine", url=url)
     control = site.start("runworker")
-    engine = site.start("runworker", "--engine", "ext", "--drain-seconds", "5")
+    drain = ("--drain-seconds", str(drain_seconds))
+    engine = site.start("runworker", "--engine", "ext", *drain)
     control.expect("Control worker is ready.")
     engine.expect("Worker of engine ext is ready.")
     return control, engine
@@ -40,6 +43,11 @@ def family(process: Process) -> list[int]:
     """The sentinel of a worker and the sentinel's children."""
     (sentinel,) = children(process.pid)
     return [sentinel, *sorted(children(sentinel))]
+
+
+def elders(process: Process) -> list[int]:
+    """The sentinel's children as they were started: workers, monitor, pusher."""
+    return sorted(family(process)[1:], key=lambda pid: (start_time(pid) or 0, pid))
 
 
 def asked(url: str) -> dict[str, int]:
@@ -86,15 +94,16 @@ def test_kill_9_of_the_main_process_leaves_nobody_and_loses_nothing(
     assert again <= 64 + 400
 
 
-@pytest.mark.parametrize("who", [0, 1, 2, 3])
-def test_the_death_of_any_child_ends_the_worker_and_a_new_one_goes_on(
-    site: Site, test_engine: str, who: int
+@pytest.mark.parametrize("who", ["sentinel", "worker"])
+def test_the_death_of_who_does_the_work_ends_the_worker_and_a_new_one_goes_on(
+    site: Site, test_engine: str, who: str
 ) -> None:
     _, engine = start_workers(site, test_engine)
     made = seed(site, "batch", rows=300, delay=0.2)
     wait_until_results(site, made, 30)
-    os.kill(family(engine)[who], signal.SIGKILL)
-    assert engine.wait(timeout=10) == 70
+    victim = family(engine)[0] if who == "sentinel" else elders(engine)[0]
+    os.kill(victim, signal.SIGKILL)
+    assert engine.wait(timeout=4) == 70
     members = [p for p, c in site.left_over().items() if "--engine" in c]
     wait_for(
         lambda: not any("--engine" in c for c in site.left_over().values()),
@@ -104,6 +113,48 @@ def test_the_death_of_any_child_ends_the_worker_and_a_new_one_goes_on(
     site.start("runworker", "--engine", "ext")
     wait_until_final(site, made)
     assert_exactly_once(site, made, 300)
+
+
+@pytest.mark.parametrize("who", ["monitor", "pusher"])
+def test_the_death_of_a_helper_ends_the_worker_after_its_requests(
+    site: Site, test_engine: str, who: str
+) -> None:
+    _, engine = start_workers(site, test_engine)
+    made = seed(site, "batch", rows=300, delay=2)
+    wait_until_results(site, made, 30)
+    os.kill(elders(engine)[1 if who == "monitor" else 2], signal.SIGKILL)
+    assert engine.wait(timeout=15) == 70
+    assert "the work in hand is finished first" in engine.log()
+    assert site.engine("ext")["worker_token"] == ""
+    before = batch_row(site, made)["result_seq"]
+    assert before < 300
+    assert sum(asked(test_engine).values()) == before
+    wait_for(
+        lambda: not any("--engine" in c for c in site.left_over().values()),
+        timeout=5,
+        what="all of it to go",
+    )
+    site.start("runworker", "--engine", "ext")
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 300)
+    assert max(asked(test_engine).values()) == 1
+
+
+def test_a_worker_that_drains_for_long_keeps_its_engine_until_the_end(
+    site: Site, test_engine: str
+) -> None:
+    _, first = start_workers(site, test_engine, drain_seconds=40)
+    made = seed(site, "batch", rows=8, delay=24)
+    wait_for(lambda: len(asked(test_engine)) == 8, what="all to be in flight")
+    first.signal(signal.SIGTERM)
+    second = site.start("runworker", "--engine", "ext")
+    second.expect("still has a worker")
+    assert first.wait(timeout=40) == 0
+    assert batch_row(site, made)["result_seq"] == 8
+    second.expect("is ready", timeout=10)
+    wait_until_final(site, made)
+    assert_exactly_once(site, made, 8)
+    assert max(asked(test_engine).values()) == 1
 
 
 def test_an_idle_worker_that_is_killed_does_not_wedge_the_queue(

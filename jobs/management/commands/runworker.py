@@ -16,6 +16,8 @@ from jobs.models import Engine
 from jobs.tasks import CONTROL_QUEUE
 
 logger = logging.getLogger(__name__)
+Duty = attendance.EngineDuty | attendance.ControlDuty
+TAKEN_OVER = "another worker has taken over"
 
 
 class Command(BaseCommand):
@@ -52,9 +54,8 @@ class Command(BaseCommand):
         self.stdout.write("Control worker is ready.")
         self.stdout.flush()
         duty = attendance.ControlDuty()
-        self._loop(cluster, duty.beat)
-        cluster.stop()
-        duty.leave()
+        self._loop(cluster, duty)
+        self._end(cluster, duty)
 
     def _run_engine(self, name: str, drain_seconds: float) -> None:
         if not Engine.objects.filter(name=name).exists():
@@ -79,9 +80,8 @@ class Command(BaseCommand):
         cluster.start()
         self.stdout.write(f"Worker of engine {name} is ready.")
         self.stdout.flush()
-        self._loop(cluster, duty.beat)
-        cluster.stop()
-        duty.leave()
+        self._loop(cluster, duty)
+        self._end(cluster, duty)
 
     def _wait_for_token(self, name: str, token: str) -> None:
         told = ""
@@ -93,15 +93,29 @@ class Command(BaseCommand):
                 told = holder
             time.sleep(1)
 
-    def _loop(self, cluster: WorkerCluster, beat: Any) -> None:
+    def _loop(self, cluster: WorkerCluster, duty: Duty) -> None:
         """Watch the cluster each half second; do the duty, which keeps its own time."""
         while not cluster.shutdown:
             cluster.check()
             close_old_connections()
             try:
-                if not beat():
-                    cluster.give_up("another worker has taken over")
+                if not duty.beat():
+                    cluster.give_up(TAKEN_OVER)
+                # Only now: without the database nothing that is drained can be stored.
+                if cluster.crippled and duty.show():
+                    return
             except (DatabaseError, InterfaceError):
                 logger.exception("the worker cannot reach the database")
                 connection.close()
             time.sleep(0.5)
+
+    def _end(self, cluster: WorkerCluster, duty: Duty) -> None:
+        """Drain with the heartbeat going on, and leave; 70 when a new start is needed."""
+        with attendance.shown(duty, lost=lambda: cluster.give_up(TAKEN_OVER)):
+            cluster.stop()
+        try:
+            duty.leave()
+        except (DatabaseError, InterfaceError):
+            logger.exception("the worker cannot reach the database")
+        if cluster.crippled:
+            cluster.give_up(cluster.crippled)
