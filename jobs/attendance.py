@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 from django.utils import timezone
@@ -27,6 +30,7 @@ from .tasks import (
 
 logger = logging.getLogger(__name__)
 POKE_SECONDS = 5
+SPOOL_SECONDS = 24 * 3600
 
 
 def free_what_the_dead_held() -> None:
@@ -37,6 +41,39 @@ def free_what_the_dead_held() -> None:
     for row in WorkerProcess.objects.all():
         if processes.provably_gone(row.token):
             row.delete()
+
+
+def sweep_spool() -> int:
+    """Remove what killed processes left in the spool a day ago or earlier; how many.
+
+    These are uploads and folders of intakes: both live for minutes, and whatever still
+    is written has a fresh time.
+    """
+    spool = settings.SPOOL_DIR
+    oldest = time.time() - SPOOL_SECONDS
+    swept = 0
+    for path in (*spool.glob("uploads/*"), *spool.glob("intake-*")):
+        try:
+            if _last_written(path) > oldest:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            swept += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            logger.warning("cannot remove %s: %s", path, error)
+    return swept
+
+
+def _last_written(path: Path) -> float:
+    """When the file, or anything in the folder, was changed last; as time.time()."""
+    found = [path]
+    if path.is_dir() and not path.is_symlink():
+        found.extend(path.rglob("*"))
+    return float(max(one.lstat().st_mtime for one in found))
 
 
 def take_worker_token(name: str, token: str) -> str | None:

@@ -50,6 +50,7 @@ class Command(BaseCommand):
             drain_seconds=drain_seconds,
         )
         attendance.free_what_the_dead_held()
+        attendance.sweep_spool()
         cluster.start()
         self.stdout.write("Control worker is ready.")
         self.stdout.flush()
