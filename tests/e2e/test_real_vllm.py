@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.engines import install
+from jobs.processes import session_members
 from tests.site import DATABASES, Site, wait_for
 
-from .client import Running, start_up
+from .client import start_up
 
 pytestmark = [
     pytest.mark.vllm,
@@ -40,13 +41,13 @@ def line(custom_id: str, text: str, **body: Any) -> bytes:
     return json.dumps(request).encode() + b"\n"
 
 
-def kill_the_server(running: Running) -> None:
-    """SIGKILL vLLM's API server, the leader of its recorded session."""
-    record = running.site.folder / "run" / "local.json"
-    os.kill(int(json.loads(record.read_text())["session"]), signal.SIGKILL)
+def session_of_vllm(site: Site) -> int:
+    """The session of the present start; its leader is the API server."""
+    record = site.folder / "run" / "local.json"
+    return int(json.loads(record.read_text())["session"])
 
 
-def test_a_batch_survives_the_death_of_vllm_and_ctrl_c_ends_it_all(site: Site) -> None:
+def test_a_batch_survives_the_death_of_vllm_and_nothing_survives_up(site: Site) -> None:
     site.run("addmodel", install.MODEL_NAME, "--source", str(install.model_folder()))
     running = start_up(site, **REAL)
     rows = [
@@ -71,7 +72,7 @@ def test_a_batch_survives_the_death_of_vllm_and_ctrl_c_ends_it_all(site: Site) -
 
     # The short requests are answered while the long ones are still in flight.
     wait_for(some_are_done, timeout=240, what="the first answers")
-    kill_the_server(running)
+    os.kill(session_of_vllm(site), signal.SIGKILL)
     batch = running.wait(batch, timeout=300)
     assert batch.status == "completed"
     assert batch.request_counts is not None
@@ -95,8 +96,22 @@ def test_a_batch_survives_the_death_of_vllm_and_ctrl_c_ends_it_all(site: Site) -
 
     running.submit(b"".join(rows))
     time.sleep(3)
+    session = session_of_vllm(site)
+    assert len(session_members(session)) >= 2
     began = time.monotonic()
     os.killpg(running.up.pid, signal.SIGINT)
     assert running.up.wait(timeout=20) == 0
     assert time.monotonic() - began < 15
     assert site.left_over() == {}
+    assert session_members(session) == []
+
+    # The unfinished batch loads the model again; then `up` itself is killed.
+    running = start_up(site, **REAL)
+    wait_for(lambda: site.engine("local")["state"] == "ready", timeout=240)
+    session = session_of_vllm(site)
+    running.up.kill()
+    wait_for(
+        lambda: not site.left_over() and not session_members(session),
+        timeout=50,
+        what="nobody left",
+    )
