@@ -39,7 +39,7 @@ class BatchFileQuerySet(models.QuerySet["BatchFile"]):
 
 
 class BatchFile(models.Model):
-    """OpenAI's file object. The bytes are in the default storage under a random name.
+    """OpenAI's file object. The bytes are in the default storage under a name of ours.
 
     A deleted file keeps its row, so that batches still name it; its bytes go.
     """
