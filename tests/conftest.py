@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -22,6 +23,9 @@ from batchsite.accounts.people import ensure_member
 from jobs.models import Batch, BatchFile
 from tests.inputs import api_client, chat_lines
 
+# A busy machine is no failure: no test is judged by the time that it takes.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 pytest_plugins = ["tests.site", "tests.engine_process", "tests.require_all"]
 MakeBatch = Callable[..., Batch]
 MakeFile = Callable[..., BatchFile]
