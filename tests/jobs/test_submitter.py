@@ -265,13 +265,13 @@ def test_suspects_that_wait_too_long_run_before_the_rest(
 def test_a_wider_window_is_used_at_once(test_engine: str) -> None:
     async def scenario() -> None:
         async with bench(test_engine, window=2) as b:
-            b.submitter.add(claim(1, [row(n, delay=0.2) for n in range(12)]))
+            b.submitter.add(claim(1, [row(n, delay=0.2) for n in range(40)]))
             target = b.submitter._target
             assert target is not None
-            wider = dataclasses.replace(target, window=12)
+            wider = dataclasses.replace(target, window=40)
             assert wider.is_same_server(target)
             b.submitter.adjust(wider)
-            await b.until(lambda: len(b.items) == 12, seconds=1.5)
+            await b.until(lambda: len(b.items) == 40, seconds=2.5)
 
     asyncio.run(scenario())
 
