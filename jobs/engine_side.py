@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from . import claims
+from . import claims, lifecycle
 from .engines import vllm
 from .flight import Halt, Snapshot, Target
 from .jsonl import quoted
-from .models import BatchEvent, Engine, ServedModel
+from .models import Engine, ServedModel
 from .models.engines import database_time
 from .scheduling import Work, choose_model, rank
 
@@ -179,11 +179,8 @@ def blame(engine: Engine, target: Target, halt: Halt) -> None:
 
 def note_refusal(engine_name: str, batch: int, reason: str) -> None:
     """Tell the batch's history that an engine has no place for its requests."""
-    BatchEvent.objects.create(
-        batch_id=batch,
-        kind="refused",
-        message=quoted(f"engine {engine_name} cannot run it: {reason}", 1000),
-    )
+    message = quoted(f"engine {engine_name} cannot run it: {reason}", 1000)
+    lifecycle.note(batch, "refused", message)
 
 
 def clear_fault(engine: Engine) -> None:

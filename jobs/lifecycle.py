@@ -78,9 +78,9 @@ def move(
     return True
 
 
-def note(batch: Batch, kind: str, message: str) -> None:
+def note(batch_pk: int, kind: str, message: str) -> None:
     """Add a fact to the batch's history."""
-    BatchEvent.objects.create(batch=batch, kind=kind, message=message)
+    BatchEvent.objects.create(batch_id=batch_pk, kind=kind, message=message)
 
 
 def start(batch: Batch, *, epoch: int, total: int, model: str) -> bool:

@@ -146,17 +146,6 @@ def session_members(session: int) -> list[int]:
     return members
 
 
-def reap() -> None:
-    """Collect exit codes of adopted children, so that none stays a zombie."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-
-
 def kill_session(session: int, *, timeout: float = 10) -> bool:
     """SIGKILL every process of a session and wait; True when none is left."""
     deadline = time.monotonic() + timeout

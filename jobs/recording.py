@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import DataError, transaction
-from django.db.models import F, Sum
+from django.db.models import F
 
 from .models import Batch, BatchRequest, Chunk, Result
 from .models.engines import STALE_SECONDS, database_time
@@ -179,14 +179,3 @@ def _chunk_columns(*, done: bool) -> dict[str, object]:
     if done:
         return {"state": Chunk.State.DONE, "leased_by": "", "lease_expires_at": None}
     return {"lease_expires_at": database_time(STALE_SECONDS)}
-
-
-def counts_match(batch: Batch) -> bool:
-    """Whether the batch's counters equal its rows; for tests and `doctor`."""
-    rows = Result.objects.filter(batch=batch)
-    tokens = rows.aggregate(tokens=Sum("output_tokens"))["tokens"] or 0
-    return (
-        batch.result_seq == rows.count()
-        and batch.failed == rows.filter(outcome=Result.Outcome.FAILED).count()
-        and batch.output_tokens == tokens
-    )

@@ -258,7 +258,7 @@ def _tell_failure(batch: Batch, error: Exception) -> None:
         events = batch.events.filter(kind="stage_failed")
         told = list(events.values_list("message", flat=True)[:FAILURES_TOLD])
         if message not in told and len(told) < FAILURES_TOLD:
-            lifecycle.note(batch, "stage_failed", message)
+            lifecycle.note(batch.pk, "stage_failed", message)
     except DatabaseError:
         logger.warning("cannot note the failure", exc_info=True)
 

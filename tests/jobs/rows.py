@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import Sum
+
 from jobs import claims
 from jobs.claims import Claim
 from jobs.models import Batch, BatchRequest, Chunk, Engine, Result
@@ -88,3 +90,14 @@ def answer(claim: Claim, place: int, **over: object) -> Result:
         "output_tokens": 7,
     }
     return Result(**(columns | over))
+
+
+def counts_match(batch: Batch) -> bool:
+    """Whether the batch's counters equal its rows."""
+    rows = Result.objects.filter(batch=batch)
+    tokens = rows.aggregate(tokens=Sum("output_tokens"))["tokens"] or 0
+    return (
+        batch.result_seq == rows.count()
+        and batch.failed == rows.filter(outcome=Result.Outcome.FAILED).count()
+        and batch.output_tokens == tokens
+    )

@@ -15,10 +15,10 @@ from pytest_django import Settings
 
 from jobs import lifecycle, output, stages
 from jobs.models import Batch, BatchFile, Chunk, Engine
-from jobs.recording import counts_match, record
+from jobs.recording import record
 from tests.conftest import MakeBatch
 
-from .rows import answer, claim_next, external_engine, running_batch
+from .rows import answer, claim_next, counts_match, external_engine, running_batch
 
 pytestmark = pytest.mark.django_db
 Status = Batch.Status

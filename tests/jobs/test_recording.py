@@ -11,10 +11,10 @@ from django_q.models import OrmQ
 
 from jobs import claims, lifecycle
 from jobs.models import Batch, Chunk, Engine, Result
-from jobs.recording import LeaseLost, counts_match, record, record_copies
+from jobs.recording import LeaseLost, record, record_copies
 from tests.conftest import MakeBatch
 
-from .rows import answer, claim_next, external_engine, running_batch
+from .rows import answer, claim_next, counts_match, external_engine, running_batch
 
 pytestmark = pytest.mark.django_db
 
