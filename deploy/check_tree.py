@@ -55,7 +55,8 @@ def problems() -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), start=1):
             if PLACEHOLDERS.search(line):
                 yield f"{name}:{number}: a placeholder address is left"
-    for number, line in enumerate((ROOT / "constraints.txt").open(), start=1):
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    for number, line in enumerate(constraints, start=1):
         if not line.startswith("#") and not CONSTRAINT.fullmatch(line.strip()):
             yield f"constraints.txt:{number}: not plain name==version"
     if len((ROOT / "README.md").read_text().splitlines()) > 120:
