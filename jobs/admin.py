@@ -243,15 +243,16 @@ class BatchEventAdmin(ReadOnly):
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnly):
     list_display = [
+        "public_id",
+        "type",
         "batch",
         "url",
         "state",
-        "attempts",
-        "status_code",
+        "attempts_made",
         "next_attempt_at",
     ]
-    list_filter = ["state"]
-    search_fields = ["=batch__public_id", "url"]
+    list_filter = ["state", "type"]
+    search_fields = ["=public_id", "=batch__public_id", "url"]
     list_select_related = ["batch"]
 
 

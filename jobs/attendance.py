@@ -17,12 +17,13 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from . import claims, engine_side, lifecycle, processes, stages
+from . import chores, claims, engine_side, lifecycle, processes, stages
 from .models import Batch, Engine, WorkerProcess
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
 from .tasks import (
     CONTROL_QUEUE,
     ENOUGH_POKES,
+    poke_chore,
     poke_engine,
     poke_stage,
     waiting_pokes,
@@ -133,10 +134,11 @@ class EngineDuty:
 
 
 class ControlDuty:
-    """The control worker's heartbeat, and pokes for every batch that wants a stage."""
+    """The control worker's heartbeat, and pokes for batches that want a stage and chores."""
 
     def __init__(self) -> None:
         self.token = processes.token()
+        self._chores_at: dict[str, float] = {}
         self._beat_at = 0.0
         self._poke_at = 0.0
 
@@ -159,7 +161,16 @@ class ControlDuty:
         if now >= self._poke_at:
             poke_waiting_batches()
             self._poke_at = now + POKE_SECONDS
+        self._poke_chores(now)
         return True
+
+    def _poke_chores(self, now: float) -> None:
+        for chore in chores.CHORES:
+            if now < self._chores_at.get(chore.name, 0.0):
+                continue
+            self._chores_at[chore.name] = now + chore.seconds
+            if chore.wanted() and waiting_pokes(CONTROL_QUEUE) < ENOUGH_POKES:
+                poke_chore(chore.name)
 
     def leave(self) -> None:
         """Take the heartbeat row away."""

@@ -17,6 +17,22 @@ def new_batch_id() -> str:
     return f"batch_{secrets.token_hex(16)}"
 
 
+def new_upload_id() -> str:
+    return f"upload_{secrets.token_hex(12)}"
+
+
+def new_part_id() -> str:
+    return f"part_{secrets.token_hex(12)}"
+
+
+def new_webhook_id() -> str:
+    return f"we_{secrets.token_hex(12)}"
+
+
+def new_message_id() -> str:
+    return f"msg_{secrets.token_hex(12)}"
+
+
 def batch_request_id(request_pk: int) -> str:
     """The id of a request's line in the output files; the same each time they are written."""
     return f"batch_req_{request_pk:024x}"

@@ -7,13 +7,13 @@ returns whether this call made the move. Losing a race is False, not an error.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
-from .models import Batch, BatchEvent, WebhookDelivery
+from . import outbox
+from .models import Batch, BatchEvent
 
 Status = Batch.Status
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -47,8 +47,8 @@ def move(
 ) -> bool:
     """Move `batch` from `old` to `new` if it is in `old` and `where` holds.
 
-    Writes the status' own timestamp, `columns`, a BatchEvent and, where a webhook is
-    set and OpenAI has such an event, its delivery: all in one transaction.
+    Writes the status' own timestamp, `columns`, a BatchEvent and, for OpenAI's webhook
+    events, their deliveries: all in one transaction.
     """
     if new not in TRANSITIONS.get(old, ()):
         raise ValueError(f"No batch moves from {old} to {new}.")
@@ -61,19 +61,8 @@ def move(
         event = BatchEvent.objects.create(
             batch=batch, kind="status", old_status=old, new_status=new, message=message
         )
-        if new in TOLD and batch.webhook_url:
-            WebhookDelivery.objects.create(
-                batch=batch,
-                event=event,
-                url=batch.webhook_url,
-                payload=json.dumps(
-                    {
-                        "type": f"batch.{new}",
-                        "timestamp": event.created_at.isoformat(),
-                        "data": {"id": batch.public_id},
-                    }
-                ),
-            )
+        if new in TOLD:
+            outbox.put(event, f"batch.{new}")
     batch.refresh_from_db()
     return True
 

@@ -26,6 +26,11 @@ def poke_stage(batch_pk: int) -> None:
     async_task("jobs.tasks.attend_stage", batch_pk, cluster=CONTROL_QUEUE)
 
 
+def poke_chore(name: str) -> None:
+    """Wake a control worker for that chore."""
+    async_task("jobs.tasks.attend_chore", name, cluster=CONTROL_QUEUE)
+
+
 def poke_engines(models: list[str]) -> None:
     """Wake the workers of the engines that could run one of these models."""
     able = Engine.objects.filter(
@@ -52,6 +57,13 @@ def attend_stage(batch_pk: int) -> str:
     from .stages import attend_batch
 
     return attend_batch(batch_pk)
+
+
+def attend_chore(name: str) -> str:
+    """Do one of the regular chores; says what was done."""
+    from .chores import do_chore
+
+    return do_chore(name)
 
 
 def attend(engine_name: str) -> dict[str, Any]:

@@ -80,6 +80,37 @@ class Team(models.Model):  # type: ignore[django-manager-missing]  # knox is unt
         blank=True,
         help_text="Most requests in one file; empty: the site's limit.",
     )
+    max_queued_requests = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Most requests waiting or running; empty: the site's limit.",
+    )
+    max_queued_tokens = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Most input tokens waiting or running, for each model; empty: the"
+        " site's limit.",
+    )
+    max_batches_per_hour = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Batches created in any hour; empty: the site's limit.",
+    )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="API calls a minute for each key; empty: the site's limit.",
+    )
+    batch_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Time that a batch has when it asks for none: 3,600 to 2,592,000"
+        " seconds; empty: 24 hours.",
+    )
+    webhook_secret_version = models.PositiveIntegerField(default=1, editable=False)
+    webhook_secret_rotated_at = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = TeamQuerySet.as_manager()
@@ -87,6 +118,11 @@ class Team(models.Model):  # type: ignore[django-manager-missing]  # knox is unt
     class Meta:
         ordering = ["name"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(batch_seconds__isnull=True)
+                | Q(batch_seconds__gte=3600, batch_seconds__lte=2_592_000),
+                name="team_batch_seconds_in_range",
+            ),
             models.CheckConstraint(
                 condition=Q(weight__gte=1), name="team_weight_positive"
             ),

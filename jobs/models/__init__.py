@@ -12,9 +12,11 @@ from .engines import (
     ThroughputSample,
     WorkerProcess,
 )
-from .events import BatchEvent, WebhookDelivery
+from .events import BatchEvent
 from .files import BatchFile
 from .results import Result, Suspect
+from .uploads import IdempotencyKey, Upload, UploadPart
+from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "Batch",
@@ -24,11 +26,16 @@ __all__ = [
     "Chunk",
     "Engine",
     "EngineModel",
+    "IdempotencyKey",
     "Measurement",
     "Result",
     "ServedModel",
     "Suspect",
     "ThroughputSample",
+    "Upload",
+    "UploadPart",
+    "WebhookAttempt",
     "WebhookDelivery",
+    "WebhookEndpoint",
     "WorkerProcess",
 ]

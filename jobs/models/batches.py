@@ -103,6 +103,10 @@ class Batch(models.Model):
         CANCELLED = "cancelled"
         EXPIRED = "expired"
 
+    class OutputOrder(models.TextChoices):
+        INPUT = "input"
+        COMPLETION = "completion"
+
     public_id = models.CharField(
         max_length=40, unique=True, default=new_batch_id, editable=False
     )
@@ -119,8 +123,20 @@ class Batch(models.Model):
     dedupe = models.BooleanField(
         default=True, help_text="Exact copies of deterministic requests run once."
     )
+    allow_mixed_models = models.BooleanField(
+        default=False, help_text="Lines may name different models."
+    )
+    output_order = models.CharField(
+        max_length=10, choices=OutputOrder.choices, default=OutputOrder.INPUT
+    )
     parent = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="children"
+    )
+    derivation = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="How the input was made from the parent's, such as which rows and"
+        " what was changed in them.",
     )
     webhook_url = models.URLField(max_length=500, blank=True)
 
@@ -163,6 +179,15 @@ class Batch(models.Model):
     cancelling_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
 
+    expected_requests = models.PositiveIntegerField(
+        default=0, help_text="Lines of the input file, until intake has counted."
+    )
+    expected_tokens = models.PositiveBigIntegerField(
+        default=0, help_text="Estimated input tokens, as counted against the limits."
+    )
+    progress_told = models.PositiveSmallIntegerField(
+        default=0, help_text="Last per cent of progress that webhooks were told of."
+    )
     total = models.PositiveIntegerField(default=0)
     completed = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
@@ -224,6 +249,13 @@ class Batch(models.Model):
             models.CheckConstraint(
                 condition=Q(result_seq=F("completed") + F("failed")),
                 name="batch_seq_counts_results",
+            ),
+            models.CheckConstraint(
+                condition=Q(output_order__in=["input", "completion"]),
+                name="batch_output_order_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(progress_told__lte=100), name="batch_progress_is_percent"
             ),
             models.CheckConstraint(
                 condition=Q(closing_reason__in=["", "done", "cancelled", "expired"]),

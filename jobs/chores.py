@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regular control work that belongs to no single batch.
+
+The main process of each control worker looks every few seconds whether a chore is
+wanted and pokes it; any worker may then run it, several at once too. So each chore
+takes what it works on by a conditional UPDATE and ends within a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """`wanted` is a cheap look at the database, made every `seconds`; `run` works.
+
+    `run` returns what it did in words, for the list of tasks in the admin.
+    """
+
+    name: str
+    seconds: float
+    wanted: Callable[[], bool]
+    run: Callable[[], str]
+
+
+# One entry a line, by name.
+CHORES: tuple[Chore, ...] = ()
+
+
+def do_chore(name: str) -> str:
+    """Run the chore of that name; KeyError for a name that is none."""
+    return {chore.name: chore for chore in CHORES}[name].run()

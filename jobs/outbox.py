@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What webhooks are to be told, written in the transaction of the event itself."""
+
+from __future__ import annotations
+
+import json
+
+from .models import BatchEvent, WebhookDelivery, WebhookEndpoint
+
+# OpenAI's batch events, and one of ours.
+PROGRESS = "batch.progress"
+EVENT_TYPES = (
+    "batch.completed",
+    "batch.failed",
+    "batch.expired",
+    "batch.cancelled",
+    PROGRESS,
+)
+
+
+def put(event: BatchEvent, kind: str) -> int:
+    """Queue `kind` for everybody who wants to hear of the event's batch; how many.
+
+    These are the team's enabled endpoints and the batch's own address, which gets
+    everything; an address that is both is told once. To be called in the transaction
+    that made the event.
+    """
+    batch = event.batch
+    addresses: dict[str, WebhookEndpoint | None] = {}
+    if batch.webhook_url:
+        addresses[batch.webhook_url] = None
+    for endpoint in WebhookEndpoint.objects.enabled().filter(team_id=batch.team_id):
+        if not endpoint.events or kind in endpoint.events:
+            addresses[endpoint.url] = endpoint
+    text = payload(event, kind)
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(
+            team_id=batch.team_id,
+            endpoint=endpoint,
+            batch=batch,
+            event=event,
+            type=kind,
+            url=url,
+            payload=text,
+        )
+        for url, endpoint in addresses.items()
+    )
+    return len(addresses)
+
+
+def payload(event: BatchEvent, kind: str) -> str:
+    """OpenAI's webhook event object as JSON text.
+
+    Source: the `Webhook*` schemas of OpenAI's API description: id, object, created_at
+    in unix seconds, type, and data with the batch's id. Progress adds its figures.
+    """
+    data = {"id": event.batch.public_id, **(event.data or {})}
+    return json.dumps(
+        {
+            "id": f"evt_{event.pk:024x}",
+            "object": "event",
+            "created_at": int(event.created_at.timestamp()),
+            "type": kind,
+            "data": data,
+        }
+    )
