@@ -86,6 +86,8 @@ BATCHSITE_ENGINE_MODULE: str = env.str(
     "BATCHSITE_ENGINE_MODULE", default="vllm.entrypoints.openai.api_server"
 )
 BATCHSITE_TORCH_INDEX: str = env.str("BATCHSITE_TORCH_INDEX", default="")
+# Host names and networks that webhooks may be sent to although they are not public.
+BATCHSITE_WEBHOOK_ALLOWED: list[str] = env.list("BATCHSITE_WEBHOOK_ALLOWED", default=[])
 
 # --- applications
 INSTALLED_APPS = [
