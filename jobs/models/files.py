@@ -3,15 +3,18 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from jobs.ids import may_be_id, new_file_id
 
+from .engines import database_time
+
 
 class BatchFileQuerySet(models.QuerySet["BatchFile"]):
     def visible_to_team(self, team: Team) -> BatchFileQuerySet:
-        """What a key of the team may see: its own files that were not deleted."""
+        """What a key of the team may see: its own files that are present."""
         return self.present().filter(team=team)
 
     def visible_to(self, user: User) -> BatchFileQuerySet:
@@ -19,7 +22,7 @@ class BatchFileQuerySet(models.QuerySet["BatchFile"]):
         return self.present().filter(team__in=Team.objects.visible_to(user))
 
     def of_team(self, team: Team) -> BatchFileQuerySet:
-        """The team's files, deleted ones too: their ids stay cursors of the list."""
+        """The team's files, also those that are gone: their ids stay cursors of the list."""
         return self.filter(team=team)
 
     def find(self, public_id: str) -> BatchFile | None:
@@ -34,8 +37,21 @@ class BatchFileQuerySet(models.QuerySet["BatchFile"]):
         return self.filter(purpose=purpose) if known else self.none()
 
     def present(self) -> BatchFileQuerySet:
-        """Files whose bytes still exist."""
-        return self.filter(deleted_at__isnull=True)
+        """Files that were not deleted and whose time is not over."""
+        return self.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=Now()),
+            deleted_at__isnull=True,
+        )
+
+    def removable(self) -> BatchFileQuerySet:
+        """Files whose time is over and whose bytes nobody needs any more.
+
+        Intake reads its file again after a restart. A minute passes first, because a
+        batch may just be created with a file that was still present.
+        """
+        return self.filter(
+            deleted_at__isnull=True, expires_at__lte=database_time(-60)
+        ).exclude(batches__status="validating")
 
 
 class BatchFile(models.Model):
@@ -90,7 +106,13 @@ class BatchFile(models.Model):
                 fields=["team", "-id"],
                 name="file_of_team",
                 condition=Q(deleted_at__isnull=True),
-            )
+            ),
+            # read by the chore that removes expired files
+            models.Index(
+                fields=["expires_at"],
+                name="file_expiring",
+                condition=Q(deleted_at__isnull=True, expires_at__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

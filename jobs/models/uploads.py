@@ -99,18 +99,27 @@ class Upload(models.Model):
 
 
 class UploadPart(models.Model):
-    """Some bytes of an upload; their order is given when it is completed."""
+    """Some bytes of an upload; their order is given when it is completed.
+
+    Bytes that are sent again, after a lost answer, are the part that they were.
+    """
 
     public_id = models.CharField(
         max_length=40, unique=True, default=new_part_id, editable=False
     )
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="parts")
     bytes = models.PositiveBigIntegerField(help_text="Size in bytes.")
+    sha256 = models.CharField(max_length=64)
     storage_name = models.CharField(max_length=200, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["upload", "sha256"], name="upload_part_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.public_id} of {self.upload_id}"
