@@ -128,11 +128,16 @@ def _request_id(answer: Answer, body: dict[str, Any]) -> str:
 
 
 def _finish_reason(body: dict[str, Any]) -> str:
+    """The first choice's; for /v1/responses why it is incomplete, else its status."""
     choices = body.get("choices")
+    reason: Any = None
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         reason = choices[0].get("finish_reason")
-        return quoted(reason, 32)[:32] if isinstance(reason, str) else ""
-    return ""
+    elif body.get("object") == "response":
+        details = body.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        reason = reason or body.get("status")
+    return quoted(reason, 32)[:32] if isinstance(reason, str) else ""
 
 
 def _count_tokens(result: Result, usage: Any) -> None:

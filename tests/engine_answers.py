@@ -103,8 +103,35 @@ def usage(prompt: int, output: int) -> dict[str, Any]:
     }
 
 
+def message_of(body: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
+    """The answer's message and why it ended; a call of the first tool when one is given."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if not body.get("tools") or body.get("tool_choice") == "none":
+        return message, ""
+    name = body["tools"][0]["function"]["name"]
+    call = {"name": name, "arguments": orjson.dumps({"said": text}).decode()}
+    message |= {
+        "content": None,
+        "tool_calls": [{"id": "call-1", "type": "function", "function": call}],
+    }
+    return message, "tool_calls"
+
+
+def logprobs_of(body: dict[str, Any], text: str) -> dict[str, Any] | None:
+    """One entry a word, when the request asks for them."""
+    if not body.get("logprobs"):
+        return None
+    return {
+        "content": [
+            {"token": word, "logprob": -0.5, "bytes": None, "top_logprobs": []}
+            for word in text.split()
+        ],
+        "refusal": None,
+    }
+
+
 def chat(state: State, body: dict[str, Any]) -> dict[str, Any]:
-    """/v1/chat/completions: echoes the last message."""
+    """/v1/chat/completions: echoes the last message, calls the first tool."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refusal(400, "messages: Field required", "BadRequestError", "messages")
@@ -112,6 +139,7 @@ def chat(state: State, body: dict[str, Any]) -> dict[str, Any]:
     text = wanted_text(body, text_of(messages[-1].get("content")))
     text, tokens, reason = limited(text, output_limit(body))
     copies = int(body.get("n") or 1)
+    message, called = message_of(body, text)
     return answer(
         state,
         body,
@@ -120,9 +148,9 @@ def chat(state: State, body: dict[str, Any]) -> dict[str, Any]:
         choices=[
             {
                 "index": index,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": reason,
+                "message": message,
+                "logprobs": logprobs_of(body, text),
+                "finish_reason": called or reason,
             }
             for index in range(copies)
         ],
@@ -208,6 +236,104 @@ def embeddings(state: State, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def responses(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/responses: echoes the input; cut at max_output_tokens it is incomplete."""
+    given = body.get("input")
+    if not given:
+        raise Refusal(400, "input: Field required", "BadRequestError", "input")
+    said = given if isinstance(given, str) else text_of(given[-1].get("content"))
+    text, tokens, reason = limited(said, body.get("max_output_tokens"))
+    read = len(said.split())
+    state.prompt_tokens += read
+    state.output_tokens += tokens
+    whole = reason == "stop"
+    part: dict[str, Any] = {
+        "type": "output_text",
+        "text": text,
+        "annotations": [],
+        "logprobs": None,
+    }
+    return {
+        "id": f"resp_{next(state.ids):08x}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "model": body["model"],
+        "status": "completed" if whole else "incomplete",
+        "incomplete_details": None if whole else {"reason": "max_output_tokens"},
+        "output": [
+            {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": [part],
+            }
+        ],
+        "usage": {
+            "input_tokens": read,
+            "input_tokens_details": {"cached_tokens": 1},
+            "output_tokens": tokens,
+            "output_tokens_details": {"reasoning_tokens": 1},
+            "total_tokens": read + tokens,
+        },
+    }
+
+
+def common_words(one: str, other: str) -> float:
+    """How alike two texts are, 0 to 1: the share of words that both have."""
+    mine, theirs = set(one.split()), set(other.split())
+    return len(mine & theirs) / max(1, len(mine | theirs))
+
+
+def pair_usage(state: State, texts: list[str]) -> dict[str, Any]:
+    """The usage of endpoints that read and write nothing, as vLLM gives it."""
+    tokens = sum(len(text.split()) for text in texts)
+    state.prompt_tokens += tokens
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def score(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/score: the likeness of a text to each of several, in vLLM's two spellings."""
+    one = body.get("text_1", body.get("queries"))
+    others = body.get("text_2", body.get("documents"))
+    if not isinstance(one, str) or not others:
+        raise Refusal(400, "text_1 and text_2: Field required", "BadRequestError")
+    texts = [others] if isinstance(others, str) else list(others)
+    return {
+        "id": f"score-{next(state.ids):08x}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": body["model"],
+        "data": [
+            {"index": index, "object": "score", "score": common_words(one, text)}
+            for index, text in enumerate(texts)
+        ],
+        "usage": pair_usage(state, [one, *texts]),
+    }
+
+
+def rerank(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    """/v1/rerank: the documents, the most alike to the query first."""
+    query, documents = body.get("query"), body.get("documents")
+    if not isinstance(query, str) or not isinstance(documents, list):
+        raise Refusal(400, "query and documents: Field required", "BadRequestError")
+    results: list[dict[str, Any]] = [
+        {
+            "index": index,
+            "document": {"text": text},
+            "relevance_score": common_words(query, text),
+        }
+        for index, text in enumerate(documents)
+    ]
+    results.sort(key=lambda found: -found["relevance_score"])
+    return {
+        "id": f"rerank-{next(state.ids):08x}",
+        "model": body["model"],
+        "results": results,
+        "usage": pair_usage(state, [query, *documents]),
+    }
+
+
 def tokenize(state: State, body: dict[str, Any]) -> dict[str, Any]:
     """/tokenize: one token for each word."""
     text = body.get("prompt") or " ".join(
@@ -264,5 +390,8 @@ GENERATING = {
     "/v1/chat/completions": chat,
     "/v1/completions": completion,
     "/v1/embeddings": embeddings,
+    "/v1/responses": responses,
+    "/v1/score": score,
+    "/v1/rerank": rerank,
     "/tokenize": tokenize,
 }

@@ -15,6 +15,7 @@ request's top-level field "test" asks for behaviour:
     kill: true | "/path"    SIGKILL itself; with a path only when that file did not exist
     size: n                 content of n bytes
     content: "…"            that content
+    show_request: true      the request's text as it came, as "received" of the answer
 
 GET /test/counts shows how many requests came by key, and in total.
 """
@@ -96,8 +97,9 @@ async def misbehave(
 
 async def generate(state: State, request: web.BaseRequest) -> web.Response:
     """Answer a POST."""
+    received = await request.content.read()
     try:
-        body = orjson.loads(await request.content.read())
+        body = orjson.loads(received)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, f"body is not JSON: {error}", "BadRequestError") from error
     if not isinstance(body, dict):
@@ -117,7 +119,10 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
             "NotFoundError",
             "model",
         )
-    return json_response(GENERATING[request.path](state, body))
+    made = GENERATING[request.path](state, body)
+    if test and test.get("show_request"):
+        made["received"] = received.decode()
+    return json_response(made)
 
 
 def json_response(body: Any) -> web.Response:

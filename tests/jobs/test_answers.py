@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,24 @@ def test_a_row_without_an_answer_has_a_code_and_no_status() -> None:
     result = error_result("request_timeout", "too slow")
     assert (result.status_code, result.body) == (None, "")
     assert result.error_code == "request_timeout"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"object": "response", "status": "completed"}, "completed"),
+        (
+            {
+                "object": "response",
+                "status": "incomplete",
+                "incomplete_details": {"reason": "max_output_tokens"},
+            },
+            "max_output_tokens",
+        ),
+        ({"object": "response", "status": 1, "incomplete_details": "x"}, ""),
+        ({"object": "list", "data": []}, ""),
+    ],
+)
+def test_why_an_answer_without_choices_ended(body: dict[str, Any], reason: str) -> None:
+    answer = Answer(200, json.dumps(body).encode(), {})
+    assert result_of(answer, body).finish_reason == reason
