@@ -258,6 +258,9 @@ def responses(state: State, body: dict[str, Any]) -> dict[str, Any]:
         "object": "response",
         "created_at": int(time.time()),
         "model": body["model"],
+        "parallel_tool_calls": True,
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools", []),
         "status": "completed" if whole else "incomplete",
         "incomplete_details": None if whole else {"reason": "max_output_tokens"},
         "output": [
@@ -271,7 +274,7 @@ def responses(state: State, body: dict[str, Any]) -> dict[str, Any]:
         ],
         "usage": {
             "input_tokens": read,
-            "input_tokens_details": {"cached_tokens": 1},
+            "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 0},
             "output_tokens": tokens,
             "output_tokens_details": {"reasoning_tokens": 1},
             "total_tokens": read + tokens,
