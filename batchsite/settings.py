@@ -212,7 +212,7 @@ REST_KNOX = {
 # --- API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.auth.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.auth.TeamRole"],
+    "DEFAULT_PERMISSION_CLASSES": ["jobs.api.auth.ScopeMissing"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.JSONBody"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "jobs.api.parsers.AnyAccept",
@@ -290,6 +290,13 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 BATCHSITE_BEHIND_PROXY: bool = env.bool("BATCHSITE_BEHIND_PROXY", default=False)
 if BATCHSITE_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- e-mail: off unless a server is named
+EMAIL_URL: str = env.str("EMAIL_URL", default="").strip()
+BATCHSITE_MAILS = bool(EMAIL_URL)
+vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="batchsite@localhost")
 
 # --- language, time, logs
 LANGUAGE_CODE = "en"

@@ -9,10 +9,10 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from . import people
+from .addresses import client_address
 from .models import ApiKey, AuditEvent, Installation, Membership, Team, User
-from .people import record
 
 admin.site.site_header = "Batchsite"
 admin.site.site_title = "Batchsite"
@@ -128,20 +128,12 @@ class ApiKeyAdmin(admin.ModelAdmin):
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Shut the chosen keys out at once and for good; the rows stay."""
         assert isinstance(request.user, User)
-        revoked = 0
-        for key in queryset.select_related("team"):
-            won = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(
-                revoked_at=timezone.now()
+        revoked = sum(
+            people.revoke_api_key(
+                key=key, by=request.user, address=client_address(request)
             )
-            if won:
-                revoked += 1
-                record(
-                    action="key.revoke",
-                    actor=request.user,
-                    team=key.team,
-                    target=key.token_key,
-                    address=request.META.get("REMOTE_ADDR") or None,
-                )
+            for key in queryset.select_related("team", "user")
+        )
         noun = "key was" if revoked == 1 else "keys were"
         self.message_user(request, f"{revoked} {noun} revoked.")
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 from knox.models import AbstractAuthToken, AuthTokenManager
@@ -168,6 +168,24 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             user__is_active=True,
         )
 
+    def with_role(self) -> ApiKeyQuerySet:
+        """With `held_role`, the person's role in the key's team, in the same query."""
+        held = Membership.objects.filter(
+            user=OuterRef("user_id"), team=OuterRef("team_id")
+        )
+        keys: ApiKeyQuerySet = self.annotate(
+            held_role=Subquery(held.values("role")[:1])
+        )
+        return keys
+
+    def of_team(self, team: Team) -> ApiKeyQuerySet:
+        """The team's keys, revoked and expired ones too, newest first, with people."""
+        return self.filter(team=team).select_related("user", "team")
+
+    def of_person(self, user: User) -> ApiKeyQuerySet:
+        """The keys that act for the person."""
+        return self.filter(user=user)
+
 
 class ApiKeyManager(AuthTokenManager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # knox is untyped
     """knox's create(user, …) -> (key row, token shown once), with our querysets."""
@@ -193,6 +211,15 @@ class ApiKey(AbstractAuthToken):  # type: ignore[misc]  # knox is untyped
 
     def __str__(self) -> str:
         return f"{self.name} ({self.token_key}…)"
+
+    @property
+    def state(self) -> str:
+        """In a word: usable, revoked or expired; whether the person is active is apart."""
+        if self.revoked_at:
+            return "revoked"
+        if self.expiry and self.expiry <= timezone.now():
+            return "expired"
+        return "usable"
 
 
 class AuditEvent(models.Model):

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from hmac import compare_digest
-from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 from django.utils import timezone
 from knox.crypto import hash_token
@@ -17,8 +18,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from batchsite.accounts.models import ApiKey, Membership, User
-from batchsite.accounts.people import may, role_in
+from batchsite.accounts import permissions
+from batchsite.accounts.addresses import client_address as client_address
+from batchsite.accounts.models import ApiKey, User
 
 if TYPE_CHECKING:
     # DRF's views import this module.
@@ -26,24 +28,30 @@ if TYPE_CHECKING:
 
 # How often the key's last use is written.
 USE_NOTED_EVERY = timedelta(minutes=1)
+TWO_KEYS = (
+    "The Authorization header and the X-API-Key header hold different API keys. Send"
+    " one of them."
+)
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer sk-bs-…`; request.auth is the ApiKey, its team decides.
+    """`Authorization: Bearer sk-bs-…` or `X-API-Key: sk-bs-…`.
 
-    A key that is revoked or expired, or whose person is inactive or has left the
-    team, is refused like one that never was; its row stays.
+    request.auth is the ApiKey, its team decides. A key that is revoked or expired, or
+    whose person is inactive or has left the team, is refused like one that never was;
+    its row stays.
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        """The key's person and the key; None without a Bearer header."""
-        scheme, _, rest = get_authorization_header(request).partition(b" ")
-        token = rest.strip().decode("latin-1")
-        if scheme.lower() != b"bearer" or not token:
+        """The key's person and the key; None without a key."""
+        token = token_of(request)
+        if not token:
             return None
         digest = hash_token(token)
         key: ApiKey | None = (
             ApiKey.objects.usable()
+            .with_role()
             .select_related("user", "team")
             .filter(pk=digest)
             .first()
@@ -58,31 +66,71 @@ class ApiKeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-class TeamRole(BasePermission):
-    """Viewers of the key's team may read, members and up may write."""
+def token_of(request: Request) -> str:
+    """The key that the request brings, "" without one; AuthenticationFailed for two."""
+    scheme, _, rest = get_authorization_header(request).partition(b" ")
+    bearer = rest.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+    other = request.META.get("HTTP_X_API_KEY", "").strip()
+    if bearer and other and not compare_digest(hash_token(bearer), hash_token(other)):
+        raise AuthenticationFailed(TWO_KEYS)
+    return bearer or other
 
-    message = "You have insufficient permissions for this operation: viewers only read."
+
+class KeyRights(BasePermission):
+    """Asks permissions.py whether the key may read or write in one area."""
+
+    def __init__(self, area: str) -> None:
+        self.area = area
+        self.message: str | None = None
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether the key's person holds the role; AuthenticationFailed for strangers."""
+        """Whether the key holds the right; AuthenticationFailed for strangers."""
         key = request.auth
         if not isinstance(key, ApiKey):
             return False
-        reads = request.method in SAFE_METHODS
-        needed = Membership.Role.VIEWER if reads else Membership.Role.MEMBER
-        if may(key.user, key.team, needed):
+        right = f"{self.area}:{'read' if request.method in SAFE_METHODS else 'write'}"
+        if permissions.key_may(key, right):
             return True
-        if role_in(key.user, key.team) is None:
+        role = permissions.role_of_key(key)
+        if role is None:
             raise AuthenticationFailed(
                 "The owner of this API key is not a member of its team any more."
             )
+        self.message = "You have insufficient permissions for this operation. "
+        if permissions.at_least(role, permissions.RIGHTS[right]):
+            self.message += f"The scope that this API key lacks: {right}."
+        else:
+            self.message += permissions.refusal(right)
         return False
+
+
+class ScopeMissing(BasePermission):
+    """Stands for a view that declares no scope: such a view serves nobody."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raises ImproperlyConfigured."""
+        raise ImproperlyConfigured(
+            f"The view {view.__class__.__name__} must say @scope(…), below @api_view."
+        )
+
+
+def scope(area: str) -> Callable[[View], View]:
+    """Declares an API view's area of permissions.RIGHTS; stands below `@api_view`.
+
+    GET and HEAD need "<area>:read", other methods "<area>:write".
+    """
+
+    def declare(view: View) -> View:
+        view.permission_classes = [partial(KeyRights, area)]  # type: ignore[attr-defined]  # where api_view looks for it
+        return view
+
+    return declare
 
 
 def caller(request: Request) -> ApiKey:
     """The key of an authenticated request."""
     key = request.auth
-    assert isinstance(key, ApiKey)  # TeamRole let nobody else pass
+    assert isinstance(key, ApiKey)  # KeyRights let nobody else pass
     return key
 
 
@@ -91,18 +139,6 @@ def masked(token: str) -> str:
     if len(token) < 24:
         return "***"
     return f"{token[:8]}{'*' * 8}{token[-4:]}"
-
-
-def client_address(request: Request) -> str | None:
-    """The client's IP address; behind the trusted proxy the one that it names."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if settings.BATCHSITE_BEHIND_PROXY:
-        # The proxy itself adds the last entry; those before it anybody can invent.
-        address = request.META.get("HTTP_X_FORWARDED_FOR", address).rpartition(",")[2]
-    try:
-        return str(ip_address(address.strip().partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def note_use(key: ApiKey, address: str | None) -> None:

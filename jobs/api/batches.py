@@ -12,7 +12,7 @@ from jobs.jsonl import ENDPOINTS
 from jobs.models import Batch
 
 from . import params
-from .auth import caller, client_address
+from .auth import caller, client_address, scope
 from .errors import ApiError, quoted, unknown_batch
 from .paging import cursor_of, page, page_limit
 from .parsers import body_of
@@ -31,6 +31,7 @@ FILE_ID_LENGTH = 100
 
 
 @api_view(["GET", "POST"])
+@scope("batches")
 def batch_collection(request: Request) -> Response:
     """GET lists the team's batches, POST makes one."""
     if request.method == "POST":
@@ -81,12 +82,14 @@ def supported_endpoint(endpoint: str) -> str:
 
 
 @api_view(["GET"])
+@scope("batches")
 def batch_detail(request: Request, batch_id: str) -> Response:
     """The batch's object."""
     return Response(batch_object(batch_or_404(request, batch_id)))
 
 
 @api_view(["POST"])
+@scope("batches")
 def batch_cancel(request: Request, batch_id: str) -> Response:
     """Ask for the batch's end; idempotent while it is being cancelled or is."""
     batch = submit.cancel_batch(

@@ -16,7 +16,7 @@ from jobs import submit
 from jobs.models import BatchFile
 
 from . import params
-from .auth import caller, client_address
+from .auth import caller, client_address, scope
 from .errors import unknown_file
 from .paging import cursor_of, page, page_limit
 from .parsers import UploadParser, body_of
@@ -30,6 +30,7 @@ LIST_LIMIT = 10_000
 
 
 @api_view(["GET", "POST"])
+@scope("files")
 @parser_classes([UploadParser])
 def file_collection(request: Request) -> Response:
     """GET lists the team's files, POST uploads one."""
@@ -94,6 +95,7 @@ def expires_after(fields: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 @api_view(["GET", "DELETE"])
+@scope("files")
 def file_detail(request: Request, file_id: str) -> Response:
     """GET shows the file's object, DELETE removes the file."""
     file = file_or_404(request, file_id)
@@ -114,6 +116,7 @@ class Download(FileResponse):
 
 
 @api_view(["GET"])
+@scope("files")
 def file_content(request: Request, file_id: str) -> HttpResponseBase:
     """The file's bytes, streamed."""
     file = file_or_404(request, file_id)

@@ -9,11 +9,13 @@ from rest_framework.response import Response
 
 from jobs.models import ServedModel
 
+from .auth import scope
 from .errors import unknown_model
 from .serializers import model_object
 
 
 @api_view(["GET"])
+@scope("models")
 def model_collection(request: Request) -> Response:
     """All models, by name."""
     data = [model_object(model) for model in ServedModel.objects.enabled()]
@@ -21,6 +23,7 @@ def model_collection(request: Request) -> Response:
 
 
 @api_view(["GET"])
+@scope("models")
 def model_detail(request: Request, name: str) -> Response:
     """One model; its name may contain slashes."""
     for model in ServedModel.objects.enabled():

@@ -19,24 +19,7 @@ from batchsite.accounts.models import (
     Team,
     User,
 )
-from batchsite.accounts.people import create_api_key, ensure_member, may, role_in
-
-ROLES = ["viewer", "member", "curator", "owner"]
-
-
-@pytest.mark.parametrize("held", ROLES)
-@pytest.mark.parametrize("needed", ROLES)
-def test_a_role_includes_the_lower_ones(team: Team, held: str, needed: str) -> None:
-    user = ensure_member(team_name="Blue", email="a@example.com", role=held).user
-    assert may(user, team, needed) == (ROLES.index(held) >= ROLES.index(needed))
-
-
-def test_strangers_may_nothing_and_staff_everything(
-    team: Team, stranger: User, staff: User
-) -> None:
-    assert role_in(stranger, team) is None
-    assert not may(stranger, team, "viewer")
-    assert may(staff, team, "owner")
+from batchsite.accounts.people import create_api_key, ensure_member
 
 
 def test_a_member_is_made_once_and_keeps_the_role(db: None) -> None:

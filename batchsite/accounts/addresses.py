@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a request comes from."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The client's IP address; behind the trusted proxy the one that it names.
+
+    None when there is none, as on a Unix socket.
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    if settings.BATCHSITE_BEHIND_PROXY:
+        # The proxy itself adds the last entry; those before it anybody can invent.
+        address = request.META.get("HTTP_X_FORWARDED_FOR", address).rpartition(",")[2]
+    try:
+        return str(ip_address(address.strip().partition("%")[0]))
+    except ValueError:
+        return None

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may be given the one-time link by which somebody sets a first password.
+
+Whoever holds such a link (people.set_password_path) becomes the person that it is for.
+So it is shown only to those who already decide about all that the person may do.
+"""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from .models import Membership, User
+
+
+def invitable(*, by: User) -> QuerySet[User]:
+    """The people whom that person may give a link: they never signed in, and are in
+    no team that the person does not own. Staff may give one to everybody but staff.
+    """
+    never_in = User.objects.filter(
+        is_active=True, is_staff=False, is_superuser=False, last_login__isnull=True
+    )
+    if by.is_staff:
+        return never_in
+    owned = Membership.objects.filter(user=by, role=Membership.Role.OWNER)
+    elsewhere = Membership.objects.exclude(team__in=owned.values("team"))
+    return never_in.exclude(pk__in=elsewhere.values("user"))
