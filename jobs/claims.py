@@ -46,7 +46,10 @@ class Claim:
 
 
 def claimable_work(models: Collection[str] | None) -> list[Work]:
-    """Batches with a chunk to claim, of these models or of any (None)."""
+    """Batches with a chunk to claim, of these models or of any (None).
+
+    A batch of several models comes once for each that has a chunk to claim.
+    """
     chunk = Chunk.objects.claimable().filter(batch=OuterRef("pk"))
     if models is not None:
         chunk = chunk.filter(model__in=models)
@@ -64,12 +67,32 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
             "chunk_model",
             "created_at",
             "expires_at",
+            "allow_mixed_models",
         )[:CANDIDATES]
     )
+    rows = list(batches)
+    others = _models_of([pk for pk, *_, mixed in rows if mixed], models)
     return [
         Work(pk, team, weight, priority, model, created.timestamp(), ends.timestamp())
-        for pk, team, weight, priority, model, created, ends in batches
+        for pk, team, weight, priority, first, created, ends, _ in rows
+        for model in others.get(pk, [first])
     ]
+
+
+def _models_of(
+    batches: Collection[int], models: Collection[str] | None
+) -> dict[int, list[str]]:
+    """The models of the chunks to claim, by batch; no query without a batch."""
+    if not batches:
+        return {}
+    chunks = Chunk.objects.claimable().filter(batch__in=batches)
+    if models is not None:
+        chunks = chunks.filter(model__in=models)
+    found: dict[int, list[str]] = {}
+    pairs = chunks.order_by("batch", "model").values_list("batch", "model").distinct()
+    for batch, model in pairs:
+        found.setdefault(batch, []).append(model)
+    return found
 
 
 def team_load() -> dict[int, float]:

@@ -83,10 +83,10 @@ class Survey:
     load: dict[int, float]
 
 
-def survey(engine: Engine, *, skipped: Collection[int] = ()) -> Survey:
+def survey(engine: Engine, *, skipped: Collection[tuple[int, str]] = ()) -> Survey:
     """Look at the queue: what the engine can run, now or after loading another model.
 
-    `skipped` batches are left out.
+    `skipped` pairs of batch and model are left out.
     """
     if engine.kind == Engine.Kind.EXTERNAL:
         loadable: dict[str, ServedModel] = {}
@@ -94,7 +94,8 @@ def survey(engine: Engine, *, skipped: Collection[int] = ()) -> Survey:
     else:
         loadable = {m.name: m for m in ServedModel.objects.loadable()}
         models = list({*loadable, *models_of(engine)})
-    waiting = [w for w in claims.claimable_work(models) if w.batch not in skipped]
+    work = claims.claimable_work(models)
+    waiting = [w for w in work if (w.batch, w.model) not in skipped]
     # With one team there is nothing to share.
     several = len({w.team for w in waiting}) > 1
     return Survey(waiting, loadable, claims.team_load() if several else {})

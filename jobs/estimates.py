@@ -9,7 +9,6 @@ from .models import Measurement
 
 # Used for sizing chunks only, until the model has been measured here.
 DEFAULT_TOKENS_PER_SECOND = 1000.0
-DEFAULT_OUTPUT_TOKENS = 256
 
 
 def tokens_per_second(model: str) -> float:

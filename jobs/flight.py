@@ -57,7 +57,10 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the keeper needs to know, read in the loop's thread."""
+    """What the keeper needs to know, read in the loop's thread.
+
+    `refused` says why the engine has no place for a batch's requests to a model.
+    """
 
     leases: list[ChunkLease]
     works: list[Work]
@@ -68,4 +71,4 @@ class Snapshot:
     load: dict[int, float]
     halt: Halt | None
     successes: int
-    refused: dict[int, str]
+    refused: dict[tuple[int, str], str]

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an uploaded file to requests and chunks, in two deterministic passes.
 
-Pass 1 reads the file without the database: it collects every error and decides the
-order of running. Pass 2 inserts the rows. A restart repeats pass 1 and goes on after
+Pass 1 (checks.py) reads the file without the database: it collects every error and
+decides the order of running. Pass 2 inserts the rows. A restart repeats pass 1 and goes on after
 the last row inserted; a file with errors inserts nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
-from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -23,89 +19,17 @@ from django.db import transaction
 from django.db.models import Max
 
 from . import lifecycle
-from .estimates import DEFAULT_OUTPUT_TOKENS, tokens_per_second
-from .jsonl import (
-    Line,
-    LineError,
-    ParsedLine,
-    parse_line,
-    quoted,
-    read_lines,
-    unparseable,
-)
-from .models import Batch, BatchFile, BatchRequest, Chunk, ServedModel
-from .ordering import RUNS_NOT, Order, Spool, cut_chunks, decide, max_tokens
+from .checks import Errors, Plan, check_file, file_problem, rules_for
+from .estimates import tokens_per_second
+from .models import Batch, BatchRequest, Chunk
+from .ordering import RUNS_NOT, cut_chunks
 from .tasks import poke_engines
 
 if TYPE_CHECKING:
     from .stages import StageLease
 
-ERRORS_SHOWN = 1000
 SLICE_ROWS = 1000
 SLICE_BYTES = 4_000_000
-
-
-class Plan:
-    """What pass 1 learned of each request, by index, in arrays (about 40 bytes a row)."""
-
-    def __init__(self) -> None:
-        self.offset = array("Q")
-        self.line = array("I")
-        self.size = array("I")
-        self.id_start, self.id_end = array("I"), array("I")
-        self.body_start, self.body_end = array("I"), array("I")
-        self.tokens = array("I")
-        self.model_of = array("H")
-        self.models: list[str] = []
-        self.order = Order(0)
-
-    def __len__(self) -> int:
-        return len(self.line)
-
-    def add(self, line: Line, parsed: ParsedLine, model: int) -> None:
-        """Note where a valid line's parts are; the arrays grow by one."""
-        self.offset.append(line.offset)
-        self.line.append(line.number)
-        self.size.append(len(line.data or b""))
-        self.id_start.append(parsed.custom_id_at.start)
-        self.id_end.append(parsed.custom_id_at.end)
-        self.body_start.append(parsed.body_at.start)
-        self.body_end.append(parsed.body_at.end)
-        body_size = parsed.body_at.end - parsed.body_at.start
-        # Prompt tokens cost about a tenth of generated ones; four characters a token.
-        self.tokens.append(
-            (max_tokens(parsed.body) or DEFAULT_OUTPUT_TOKENS) + body_size // 40
-        )
-        self.model_of.append(model)
-
-
-@dataclass(slots=True)
-class Errors:
-    """The bad lines: the first 1,000 for the batch object, all of them in a file."""
-
-    spool: IO[bytes]
-    count: int
-    shown: list[dict[str, Any]]
-
-    def add(self, error: LineError) -> None:
-        """Take one more."""
-        self.count += 1
-        if len(self.shown) < ERRORS_SHOWN:
-            self.shown.append(error.as_dict())
-        self.spool.write(json.dumps(error.as_dict()).encode() + b"\n")
-
-    def as_openai(self) -> dict[str, Any]:
-        """OpenAI's errors list; a last entry says when it is not the whole list."""
-        data = list(self.shown)
-        if self.count > len(data):
-            data.append(
-                LineError(
-                    "more_errors",
-                    f"{self.count - len(data):,} more errors are not listed here;"
-                    " the validation report has all of them.",
-                ).as_dict()
-            )
-        return {"object": "list", "data": data}
 
 
 def run(batch: Batch, lease: StageLease) -> bool:
@@ -115,18 +39,18 @@ def run(batch: Batch, lease: StageLease) -> bool:
     StatusMoved when it was cancelled or its window ended meanwhile.
     """
     file = batch.input_file
-    problem = _file_problem(batch, file)
+    problem = file_problem(file, batch.input_file_ref, batch.team)
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="intake-", dir=settings.SPOOL_DIR) as spool:
         folder = Path(spool)
         with (folder / "errors").open("w+b") as spooled:
-            errors = Errors(spooled, 0, [])
+            errors = Errors(spooled)
             if problem:
                 errors.add(problem)
                 return _fail(batch, lease, errors)
-            assert file is not None  # else _file_problem had told
+            assert file is not None  # else file_problem had told
             with default_storage.open(file.storage_name) as stream:
-                plan = validate(batch, stream, folder, errors, lease)
+                plan = first_pass(batch, stream, folder, errors, lease)
             if errors.count:
                 return _fail(batch, lease, errors)
             with default_storage.open(file.storage_name) as stream:
@@ -135,117 +59,23 @@ def run(batch: Batch, lease: StageLease) -> bool:
     return _start(batch, plan, lease)
 
 
-def _file_problem(batch: Batch, file: BatchFile | None) -> LineError | None:
-    if file is None or file.deleted_at or not default_storage.exists(file.storage_name):
-        return LineError(
-            "invalid_request",
-            f"Cannot find file {quoted(batch.input_file_ref)}, or organization"
-            f" {batch.team.name} does not have access to it.",
-            "file_id",
-        )
-    if file.purpose != BatchFile.Purpose.BATCH:
-        return LineError(
-            "invalid_file_purpose",
-            f"File {file.public_id} has purpose '{file.purpose}'; a batch needs 'batch'.",
-            "file_id",
-        )
-    return None
-
-
-def validate(
+def first_pass(
     batch: Batch, stream: IO[bytes], folder: Path, errors: Errors, lease: StageLease
 ) -> Plan:
-    """Pass 1: check each line, spool its sort key, decide the order.
-
-    Without errors the plan names every request; with errors it is of no use.
-    """
-    plan, spool = Plan(), Spool(folder)
-    seen: set[int] = set()
-    models = frozenset(ServedModel.objects.enabled().values_list("name", flat=True))
-    limit = batch.team.max_requests or settings.BATCHSITE_MAX_REQUESTS
-    lines = 0
-    for lines, line in enumerate(_lines(stream), start=1):
-        if lines % 500 == 0:
-            lease.check()
-        try:
-            text, parsed = _check(line, batch, plan, seen, models)
-            if errors.count or lines > limit:
-                continue
-            model = plan.models.index(parsed.model)
-            raw = text[parsed.body_at.start : parsed.body_at.end]
-            spool.add(model=model, body=parsed.body, raw_body=raw)
-        except LineError as error:
-            errors.add(error)
-        except RecursionError:
-            # Writing JSON needs a little more stack than reading it.
-            errors.add(unparseable(line.number))
-        else:
-            plan.add(line, parsed, model)
-    if problem := _count_problem(lines, limit):
-        errors.add(problem)
-    keys = spool.sorted_keys()
-    if not errors.count:
-        plan.order = decide(keys, len(plan), dedupe=batch.dedupe)
-    return plan
-
-
-def _count_problem(lines: int, limit: int) -> LineError | None:
-    if lines > limit:
-        return LineError(
-            "too_many_requests_in_file",
-            f"The file has {lines:,} requests; at most {limit:,} are allowed in one batch.",
-        )
-    if lines == 0:
-        return LineError(
-            "empty_file",
-            "The input file is empty. Please ensure that the batch contains at least"
-            " one request.",
-        )
-    return None
-
-
-def _lines(stream: IO[bytes]) -> Iterator[Line]:
-    return read_lines(stream, limit=settings.BATCHSITE_MAX_LINE_BYTES)
-
-
-def _check(
-    line: Line, batch: Batch, plan: Plan, seen: set[int], models: frozenset[str]
-) -> tuple[str, ParsedLine]:
-    """The rules of one line and those between lines."""
-    text, parsed = parse_line(
-        line,
+    """Check the batch's file; StageLost when another worker has the batch."""
+    rules = rules_for(
+        batch.team,
         endpoint=batch.endpoint,
-        models=models,
-        limit=settings.BATCHSITE_MAX_LINE_BYTES,
+        mixed=batch.allow_mixed_models,
+        dedupe=batch.dedupe,
     )
-    digest = int.from_bytes(
-        hashlib.blake2b(parsed.custom_id.encode(), digest_size=8).digest()
-    )
-    if digest in seen:
-        raise LineError(
-            "duplicate_custom_id",
-            "The custom_id for this request is a duplicate of another request. The"
-            " custom_id parameter must be unique for each request in a batch.",
-            "custom_id",
-            line.number,
-        )
-    seen.add(digest)
-    if not plan.models:
-        plan.models.append(parsed.model)
-    if parsed.model not in plan.models:
-        raise LineError(
-            "mismatched_model",
-            f"The model '{quoted(parsed.model)}' does not match the rest of the batch. Each"
-            " batch must contain requests for a single model.",
-            "body.model",
-            line.number,
-        )
-    return text, parsed
+    return check_file(stream, rules, folder=folder, errors=errors, between=lease.check)
 
 
 def _fail(batch: Batch, lease: StageLease, errors: Errors) -> bool:
     """Store the report, drop rows of an earlier start, move to failed."""
     purge(batch, lease)
+    assert errors.spool is not None  # run() gives one
     with lease.files("reports") as store:
         report = store("report", errors.spool)
         lifecycle.fail(
@@ -354,7 +184,7 @@ def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
         model_of=plan.model_of,
         size_of=plan.size,
         tokens_of=plan.tokens,
-        tokens_per_second=tokens_per_second(plan.models[0]),
+        rates=[tokens_per_second(model) for model in plan.models],
     )
     for at in range(0, len(ranges), SLICE_ROWS):
         with transaction.atomic():

@@ -23,13 +23,20 @@ ENDPOINTS = (
     "/v1/score",
     "/v1/rerank",
 )
-# What each endpoint cannot do without, and the word for it in OpenAI's message.
-NEEDED = {
-    "/v1/chat/completions": ("messages", "Messages"),
-    "/v1/completions": ("prompt", "Prompt"),
-    "/v1/embeddings": ("input", "Input"),
-    "/v1/responses": ("input", "Input"),
-    "/v1/rerank": ("query", "Query"),
+# What each endpoint cannot do without: one of these sets of fields. The first set is the
+# one that an error names. vLLM's embeddings also take a chat; its score takes four forms.
+NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "/v1/chat/completions": (("messages",),),
+    "/v1/completions": (("prompt",), ("prompt_embeds",)),
+    "/v1/embeddings": (("input",), ("messages",)),
+    "/v1/responses": (("input",), ("prompt",)),
+    "/v1/score": (
+        ("text_1", "text_2"),
+        ("queries", "documents"),
+        ("queries", "items"),
+        ("data_1", "data_2"),
+    ),
+    "/v1/rerank": (("query", "documents"),),
 }
 _space = re.compile(r"[ \t\n\r]*").match
 
@@ -239,10 +246,12 @@ def _check_body(body: Any, endpoint: str, n: int, models: Collection[str]) -> st
             "body.model",
             n,
         )
-    needed, word = NEEDED.get(endpoint, ("", ""))
-    if needed and body.get(needed) in (None, "", []):
+    if missing := _missing_field(body, endpoint):
         raise LineError(
-            "invalid_request", f"{word} parameter is required.", f"body.{needed}", n
+            "invalid_request",
+            f"{missing.capitalize()} parameter is required.",
+            f"body.{missing}",
+            n,
         )
     if body.get("stream"):
         kind = "Chat Completions: " if endpoint == "/v1/chat/completions" else ""
@@ -253,3 +262,30 @@ def _check_body(body: Any, endpoint: str, n: int, models: Collection[str]) -> st
             n,
         )
     return model
+
+
+def _missing_field(body: dict[str, Any], endpoint: str) -> str | None:
+    """A field without which the endpoint can do nothing, or None when all is there.
+
+    Of the ways to call the endpoint the body's own counts: the one it begins.
+    """
+    gaps = [
+        [field for field in fields if body.get(field) in (None, "", [])]
+        for fields in NEEDED.get(endpoint, ())
+    ]
+    if not all(gaps):
+        return None
+    begun = [
+        gap
+        for gap, fields in zip(gaps, NEEDED[endpoint], strict=True)
+        if len(gap) < len(fields)
+    ]
+    return (begun or gaps)[0][0]
+
+
+def input_count(body: dict[str, Any]) -> int:
+    """How many inputs an embeddings request has: texts, or lists of tokens."""
+    given = body.get("input")
+    if not isinstance(given, list) or (given and isinstance(given[0], int)):
+        return 1
+    return len(given)

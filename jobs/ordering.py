@@ -13,6 +13,7 @@ import os
 import subprocess
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,13 +140,14 @@ class Order:
         return sequence
 
 
-def decide(keys: Path, count: int, *, dedupe: bool) -> Order:
+def decide(keys: Path, model_of: Sequence[int], *, dedupe: bool) -> Order:
     """Read the sorted keys twice: find copies and shared prefixes, then number the rest.
 
     Input order is kept when fewer than 20 % of the requests share two blocks beyond
-    what all of them share: reordering would then gain nothing.
+    what all of them share: reordering would then gain nothing. `model_of` is each
+    request's model; the models run one after another.
     """
-    order = Order(count)
+    order = Order(len(model_of))
     shared, running = _find_copies(keys, order, dedupe=dedupe)
     if running and shared / running >= SHARED_ENOUGH:
         place = 0
@@ -156,12 +158,23 @@ def decide(keys: Path, count: int, *, dedupe: bool) -> Order:
                     order.run_order[index] = place
                     place += 1
     else:
-        place = 0
-        for index in range(count):
-            if order.copies[index] == RUNS_NOT:
-                order.run_order[index] = place
-                place += 1
+        _number_by_model(order, model_of)
     return order
+
+
+def _number_by_model(order: Order, model_of: Sequence[int]) -> None:
+    """Input order within each model: a chunk has one, and an engine swaps seldom."""
+    running: Counter[int] = Counter(
+        model for index, model in enumerate(model_of) if order.copies[index] == RUNS_NOT
+    )
+    places, start = {}, 0
+    for model in sorted(running):
+        places[model] = start
+        start += running[model]
+    for index, model in enumerate(model_of):
+        if order.copies[index] == RUNS_NOT:
+            order.run_order[index] = places[model]
+            places[model] += 1
 
 
 def _find_copies(keys: Path, order: Order, *, dedupe: bool) -> tuple[int, int]:
@@ -188,14 +201,24 @@ def _find_copies(keys: Path, order: Order, *, dedupe: bool) -> tuple[int, int]:
 
 
 def _common_blocks(keys: Path) -> int:
-    """How many blocks all requests share: sorted keys, so the first and last decide."""
-    first = last = ""
+    """How many blocks all requests share: sorted keys, so the first and last decide.
+
+    Of several models each has its first and last, and the smallest number counts.
+    """
+    ends: list[tuple[str, str]] = []
+    model = first = last = ""
     with keys.open(encoding="ascii") as lines:
         for line in lines:
-            first = first or line
+            if line[:4] != model:
+                ends.append((first, last))
+                model, first = line[:4], line
             last = line
-    if not first:
-        return 0
+    ends.append((first, last))
+    return min((_same_blocks(a, b) for a, b in ends if a), default=0)
+
+
+def _same_blocks(first: str, last: str) -> int:
+    """How many whole blocks two key lines begin with alike."""
     a, b = first.split(" ")[1], last.split(" ")[1]
     same = next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y),
@@ -210,7 +233,7 @@ def cut_chunks(
     model_of: Sequence[int],
     size_of: Sequence[int],
     tokens_of: Sequence[int],
-    tokens_per_second: float,
+    rates: Sequence[float],
     seconds: float = 30,
     fewest: int = 16,
     most: int = 256,
@@ -218,15 +241,15 @@ def cut_chunks(
 ) -> list[tuple[int, int]]:
     """Cut a running order into [start, end) runs of one model.
 
-    A chunk ends after about `seconds` of estimated work (tokens_of a request over the
-    measured rate) but has at least `fewest` and at most `most` requests, and never
+    A chunk ends after about `seconds` of estimated work (tokens_of a request over its
+    model's of `rates`, in tokens a second) but has at least `fewest` and at most `most` requests, and never
     more than `most_bytes` of bodies unless one request alone is larger.
     """
-    budget = tokens_per_second * seconds
     chunks: list[tuple[int, int]] = []
     start, work, size = 0, 0, 0
     for place, index in enumerate(sequence):
         rows = place - start
+        budget = rates[model_of[index]] * seconds
         full = rows >= most or (rows >= fewest and work + tokens_of[index] > budget)
         if rows and (
             full

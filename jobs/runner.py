@@ -71,7 +71,7 @@ class Feeder:
         self._successes = 0
         self._claimed = 0
         self._halted_at: float | None = None
-        self._refused: dict[int, tuple[float, float]] = {}
+        self._refused: dict[tuple[int, str], tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
             threading.Thread(target=self._keep, name="feeder-keeper", daemon=True),
@@ -240,18 +240,18 @@ class Feeder:
 
     def _note_refused(self, snapshot: Snapshot) -> None:
         """Leave batches alone for which the engine has no endpoint, longer each time."""
-        for batch, reason in snapshot.refused.items():
-            pause = min(3600.0, 2 * self._refused.get(batch, (0.0, 30.0))[1])
-            if batch not in self._refused:
-                engine_side.note_refusal(self.engine_name, batch, reason)
-            self._refused[batch] = (time.monotonic() + pause, pause)
+        for refused, reason in snapshot.refused.items():
+            pause = min(3600.0, 2 * self._refused.get(refused, (0.0, 30.0))[1])
+            if refused not in self._refused:
+                engine_side.note_refusal(self.engine_name, refused[0], reason)
+            self._refused[refused] = (time.monotonic() + pause, pause)
         if snapshot.refused:
             self._call(self.submitter.forget_refused)
 
     def _survey(self, engine: Engine) -> engine_side.Survey:
         """What waits for the engine, without what it refused lately."""
         now = time.monotonic()
-        skipped = {batch for batch, (until, _) in self._refused.items() if until > now}
+        skipped = {pair for pair, (until, _) in self._refused.items() if until > now}
         return engine_side.survey(engine, skipped=skipped)
 
     def _drop_stopped(self, snapshot: Snapshot) -> None:

@@ -34,6 +34,11 @@ class Sampler:
         self._sampled_at = time.monotonic()
         tallies = writer.take_tally()
         models = dict(Batch.objects.filter(pk__in=tallies).values_list("pk", "model"))
+        if engine.loaded_model is not None:
+            # A batch of several models has none of its own; what is loaded ran it.
+            models = {
+                pk: name or engine.loaded_model.name for pk, name in models.items()
+            }
         ThroughputSample.objects.bulk_create(
             ThroughputSample(
                 batch_id=batch,

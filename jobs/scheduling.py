@@ -12,7 +12,7 @@ AT_RISK_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A batch that could run now. Times are seconds since the epoch."""
+    """A batch that could run now, with one model. Times are seconds since the epoch."""
 
     batch: int
     team: int
@@ -27,13 +27,14 @@ def rank(work: Iterable[Work], *, load: Mapping[int, float], now: float) -> list
     """The work in the order in which it should get free places.
 
     Fair share first (`load`: requests in flight a team, over the team's weight), then
-    priority, deadline at risk, age. Total and deterministic: ties end at the batch id.
+    priority, deadline at risk, age. Total and deterministic: ties end at the batch id
+    and, in a batch of several models, at the model.
     """
 
-    def key(w: Work) -> tuple[float, int, bool, float, int]:
+    def key(w: Work) -> tuple[float, int, bool, float, int, str]:
         share = load.get(w.team, 0.0) / w.weight
         at_risk = w.expires - now < AT_RISK_SECONDS
-        return (share, -w.priority, not at_risk, w.created, w.batch)
+        return (share, -w.priority, not at_risk, w.created, w.batch, w.model)
 
     return sorted(work, key=key)
 

@@ -60,7 +60,7 @@ class Submitter:
         self._halt: Halt | None = None
         self._limit = 1.0
         self._shrunk_at = 0.0
-        self._refused: dict[int, str] = {}
+        self._refused: dict[tuple[int, str], str] = {}
         self._suspects_since: float | None = None
         self._flying_size = 0
         self._unwritten_size = 0
@@ -314,7 +314,7 @@ class Submitter:
         """
         work = held.claim.work
         if judged.no_such_place and await self._serves(work.model):
-            self._refused[work.batch] = judged.reason
+            self._refused[work.batch, work.model] = judged.reason
             self.drop({work.batch})
         else:
             self._stop(judged.reason, died=False)

@@ -12,6 +12,7 @@ import pytest
 from django.core.files.storage import default_storage
 
 from jobs import intake, lifecycle, stages
+from jobs.checks import Errors, Plan
 from jobs.models import Batch, BatchRequest, Chunk, ServedModel
 from tests.conftest import MakeBatch, MakeFile
 
@@ -124,7 +125,7 @@ def test_a_report_that_was_not_published_is_deleted(
     batch = make_batch(input_file=make_file(b"x\n"))
     with stages.held(batch) as lease:
         assert lease is not None
-        lost = intake.Errors(io.BytesIO(b"x"), 1, [])
+        lost = Errors(io.BytesIO(b"x"), 1)
         lifecycle.cancel(Batch.objects.get(pk=batch.pk))
         batch.status = Status.CANCELLING
         intake._fail(batch, lease, lost)
@@ -170,6 +171,54 @@ def test_two_models_in_one_file_are_refused(
     assert batch.errors is not None
     (error,) = batch.errors["data"]
     assert (error["code"], error["line"]) == ("mismatched_model", 2)
+
+
+def test_a_batch_that_allows_it_runs_several_models_one_after_another(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    ServedModel.objects.create(name="other")
+    text = "\n".join(line(n, model=("tiny", "other")[n % 2]) for n in range(10))
+    file = make_file(text.encode())
+    batch = attend(make_batch(input_file=file, allow_mixed_models=True))
+    assert batch.status == Status.IN_PROGRESS
+    assert (batch.total, batch.model) == (10, "")
+    # A chunk has one model, and none is cut where the input changes it.
+    chunks = list(batch.chunks.order_by("start").values_list("model", "start", "end"))
+    assert chunks == [("tiny", 0, 5), ("other", 5, 10)]
+    in_order = batch.requests.order_by("run_order").values_list("index", flat=True)
+    assert list(in_order) == [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
+
+
+def test_a_batch_that_allows_several_models_and_has_one_names_it(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    file = make_file(line(0).encode())
+    assert attend(make_batch(input_file=file, allow_mixed_models=True)).model == "tiny"
+
+
+def test_the_inputs_of_embeddings_count_over_all_requests(
+    make_batch: MakeBatch, make_file: MakeFile
+) -> None:
+    rows = [
+        json.dumps(
+            {
+                "custom_id": str(n),
+                "method": "POST",
+                "url": "/v1/embeddings",
+                "body": {"model": "tiny", "input": ["a", "b"]},
+            }
+        )
+        for n in range(2)
+    ]
+    file = make_file("\n".join(rows).encode())
+    batch = make_batch(input_file=file, endpoint="/v1/embeddings")
+    batch.team.max_requests = 3
+    batch.team.save(update_fields=["max_requests"])
+    attend(batch)
+    assert batch.errors is not None
+    (error,) = batch.errors["data"]
+    assert error["code"] == "too_many_inputs"
+    assert "4 embedding inputs" in error["message"]
 
 
 def test_a_thousand_errors_are_shown_and_all_are_reported(
@@ -320,13 +369,11 @@ def test_a_cancel_during_validation_leaves_no_rows(
     assert batch.error_file is None
 
 
-def planned(batch: Batch, lease: stages.StageLease, folder: Path) -> intake.Plan:
+def planned(batch: Batch, lease: stages.StageLease, folder: Path) -> Plan:
     """Pass 1 of a good file."""
     assert batch.input_file is not None
     with default_storage.open(batch.input_file.storage_name) as stream:
-        return intake.validate(
-            batch, stream, folder, intake.Errors(io.BytesIO(), 0, []), lease
-        )
+        return intake.first_pass(batch, stream, folder, Errors(io.BytesIO()), lease)
 
 
 def test_a_worker_that_wakes_late_leaves_the_chunks_of_a_running_batch(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.jsonl import Line, LineError, parse_line, parse_object, read_lines
+from jobs.jsonl import (
+    Line,
+    LineError,
+    input_count,
+    parse_line,
+    parse_object,
+    read_lines,
+)
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
@@ -154,3 +161,42 @@ def test_parse_object_never_fails_otherwise_than_by_value_error(text: str) -> No
     except ValueError:
         return
     assert {key: found for key, (found, _) in members.items()} == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "missing"),
+    [
+        ("/v1/completions", {}, "prompt"),
+        ("/v1/completions", {"prompt": "a"}, None),
+        ("/v1/embeddings", {"input": []}, "input"),
+        ("/v1/embeddings", {"messages": [{"role": "user", "content": "a"}]}, None),
+        ("/v1/responses", {"input": ""}, "input"),
+        ("/v1/score", {}, "text_1"),
+        ("/v1/score", {"text_1": "a"}, "text_2"),
+        ("/v1/score", {"text_1": "a", "text_2": ["b"]}, None),
+        ("/v1/score", {"queries": "a"}, "documents"),
+        ("/v1/score", {"queries": "a", "items": ["b"]}, None),
+        ("/v1/score", {"data_2": "a"}, "data_1"),
+        ("/v1/rerank", {"documents": ["a"]}, "query"),
+        ("/v1/rerank", {"query": "a"}, "documents"),
+        ("/v1/rerank", {"query": "a", "documents": ["b"]}, None),
+    ],
+)
+def test_what_an_endpoint_cannot_do_without_is_named(
+    endpoint: str, body: dict[str, Any], missing: str | None
+) -> None:
+    error = check(line(url=endpoint, body={"model": "tiny", **body}), endpoint)
+    if missing is None:
+        assert error is None
+    else:
+        assert error is not None
+        assert (error.code, error.param) == ("invalid_request", f"body.{missing}")
+        assert error.message == f"{missing.capitalize()} parameter is required."
+
+
+def test_embedding_inputs_are_texts_or_lists_of_tokens() -> None:
+    assert input_count({"input": "a"}) == 1
+    assert input_count({"input": ["a", "b", "c"]}) == 3
+    assert input_count({"input": [1, 2, 3]}) == 1
+    assert input_count({"input": [[1, 2], [3]]}) == 2
+    assert input_count({"messages": []}) == 1

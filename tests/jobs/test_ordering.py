@@ -35,9 +35,11 @@ def chat(document: str, question: str, **over: Any) -> dict[str, Any]:
 
 def order(folder: Path, bodies: list[dict[str, Any]], *, dedupe: bool = True) -> Order:
     spool = Spool(folder)
-    for body in bodies:
-        spool.add(model=0, body=body, raw_body=json.dumps(body))
-    return decide(spool.sorted_keys(), len(bodies), dedupe=dedupe)
+    names = sorted({body["model"] for body in bodies if "model" in body})
+    models = [names.index(b["model"]) if "model" in b else 0 for b in bodies]
+    for model, body in zip(models, bodies, strict=True):
+        spool.add(model=model, body=body, raw_body=json.dumps(body))
+    return decide(spool.sorted_keys(), models, dedupe=dedupe)
 
 
 def test_requests_over_one_document_follow_each_other(tmp_path: Path) -> None:
@@ -68,6 +70,27 @@ def test_input_order_stays_when_nothing_is_shared(tmp_path: Path) -> None:
 def test_what_all_requests_share_does_not_count_as_a_group(tmp_path: Path) -> None:
     bodies = [chat("same " * 500 + f"{n:04d} " * 300, "q") for n in range(30)]
     assert list(order(tmp_path, bodies).sequence()) == list(range(30))
+
+
+def test_models_run_one_after_another_each_in_input_order(tmp_path: Path) -> None:
+    bodies = [
+        chat(f"{n:04d} " * 300, "q", model="small" if n % 3 else "large")
+        for n in range(12)
+    ]
+    large, small = [0, 3, 6, 9], [1, 2, 4, 5, 7, 8, 10, 11]
+    assert list(order(tmp_path, bodies).sequence()) == large + small
+
+
+def test_what_all_requests_of_a_model_share_does_not_count_either(
+    tmp_path: Path,
+) -> None:
+    bodies = [
+        chat(model * 2000 + f"{n:04d} " * 300, "q", model=model)
+        for n in range(9)
+        for model in ("a", "b")
+    ]
+    sequence = list(order(tmp_path, bodies).sequence())
+    assert sequence == [*range(0, 18, 2), *range(1, 18, 2)]
 
 
 def test_exact_copies_of_deterministic_requests_run_once(tmp_path: Path) -> None:
@@ -118,7 +141,7 @@ def test_chunks_cover_every_request_once_within_their_limits(
         model_of=models,
         size_of=sizes,
         tokens_of=tokens,
-        tokens_per_second=rate,
+        rates=[rate, rate],
     )
     covered = [place for start, end in chunks for place in range(start, end)]
     assert covered == sequence

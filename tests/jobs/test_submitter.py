@@ -207,8 +207,8 @@ def test_a_batch_for_an_endpoint_that_is_not_there_stands_in_nobodys_way(
             await b.until(lambda: not b.submitter.busy)
             snapshot = b.submitter.snapshot()
             assert snapshot.halt is None
-            assert list(snapshot.refused) == [2]
-            assert "404" in snapshot.refused[2]
+            assert list(snapshot.refused) == [(2, "tiny")]
+            assert "404" in snapshot.refused[2, "tiny"]
             assert GivenBack(ChunkLease(2, 2, 1)) in b.items
 
     asyncio.run(scenario())
