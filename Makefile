@@ -7,8 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export BATCHSITE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/batchsite
 # The environment belongs to its list of packages: another list, another folder.
-KEY := $(shell (cat constraints.txt; sed -n '/^dependencies/,/^\[build-system/p' pyproject.toml) | sha256sum | cut -c1-12)
-VENV ?= $(BATCHSITE_CACHE)/site-$(KEY)
+PACKAGES := $(shell (cat constraints.txt; sed -n '/^dependencies/,/^\[build-system/p' pyproject.toml) | sha256sum | cut -c1-12)
+VENV ?= $(BATCHSITE_CACHE)/site-$(PACKAGES)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -41,8 +41,15 @@ run: $(READY) ## start the whole site in this terminal
 .PHONY: test test-slow
 test: $(READY) ## the fast tests: SQLite, and PostgreSQL where its binaries are found
 	VENV=$(VENV) deploy/test.sh fast
-test-slow: $(READY) ## the rest: killed processes, browser, real vLLM
+test-slow: $(READY) ## the rest: killed processes, conformance, fuzzing, browser, real vLLM
 	VENV=$(VENV) deploy/test.sh slow
+
+# --- the promises of OpenAI's Files and Batch API
+.PHONY: conformance conformance-table
+conformance: $(READY) ## prove them on any server: URL=http://host/v1 KEY=sk-… [MODEL=name]
+	@CONFORMANCE_URL='$(URL)' CONFORMANCE_KEY='$(KEY)' CONFORMANCE_MODEL='$(MODEL)' $(BIN)/pytest -m conformance tests/conformance
+conformance-table: $(READY) ## prove them here and write the table in docs/api.md anew
+	CONFORMANCE_TABLE=1 $(BIN)/pytest -m conformance tests/conformance
 
 .PHONY: check format
 check: $(READY) ## lint, types, templates, deploy checks, missing migrations

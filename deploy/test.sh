@@ -35,6 +35,8 @@ case "${1:-fast}" in
     ;;
   slow)
     part "faults" pytest "${arguments[@]}" -m "slow and not vllm and not browser"
+    part "conformance" pytest "${arguments[@]}" -m conformance
+    part "fuzzing" pytest "${arguments[@]}" -m fuzzing
     part "browser" pytest "${arguments[@]}" -m browser
     part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}"
     ;;
