@@ -3,7 +3,7 @@
 
 The bytes go to SPOOL_DIR/uploads, on the file system of the local storage, which then
 only renames. Over the limit they are counted and thrown away, so that the client has
-sent everything when it is told.
+sent everything when it is told; but not without end.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ import tempfile
 from typing import Any, Protocol
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.datastructures import MultiValueDict
+from django.utils.http import parse_header_parameters
 
 from batchsite.accounts.models import Team, User
+
+# In META of a request whose chunked body the server decodes and ends itself.
+CHUNKED = "batchsite.chunked"
+TOO_LARGE = "File is too large."
+# Of a body twice as long as its limit, this much more is read and thrown away.
+DISCARDED_BYTES = 64_000_000
+# The closing boundary is looked for in this much of the body's end.
+TAIL_BYTES = 4096
 
 
 def size_limit(team: Team) -> int:
@@ -43,16 +53,26 @@ class Readable(Protocol):
 
 
 class CountedBody:
-    """Counts the bytes read, because servers end a broken body like a whole one."""
+    """Counts the bytes read and keeps the last ones.
 
-    def __init__(self, body: Readable) -> None:
+    Servers end a body that was cut off like a whole one. RequestDataTooBig after
+    `most` bytes, which no client sends by mistake.
+    """
+
+    def __init__(self, body: Readable, *, most: int) -> None:
         self._body = body
+        self._most = most
         self.count = 0
+        self.tail = b""
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of the body."""
         data = self._body.read(size)
         self.count += len(data)
+        if self.count > self._most:
+            raise RequestDataTooBig(TOO_LARGE)
+        kept = data if len(data) >= TAIL_BYTES else self.tail + data
+        self.tail = kept[-TAIL_BYTES:]
         return data
 
 
@@ -64,6 +84,7 @@ class SpooledUpload(UploadedFile):  # type: ignore[type-arg]  # has no [] at run
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = tempfile.NamedTemporaryFile(dir=folder)  # noqa: SIM115 - close() is the request's
         self.digest = hashlib.sha256()
+        self.lines = 0
         self.too_large = False
         super().__init__(self.spool, name, content_type, 0, charset)
 
@@ -71,6 +92,12 @@ class SpooledUpload(UploadedFile):  # type: ignore[type-arg]  # has no [] at run
     def sha256(self) -> str:
         """Hex digest of the content."""
         return self.digest.hexdigest()
+
+    def take(self, data: bytes) -> None:
+        """Append some bytes; `size` stays the caller's to set."""
+        self.spool.write(data)
+        self.digest.update(data)
+        self.lines += data.count(b"\n")
 
     def temporary_file_path(self) -> str:
         """Where the bytes are; a local storage moves this file."""
@@ -114,8 +141,7 @@ class SpoolReceiver(FileUploadHandler):
         if self.received > self.limit:
             upload.too_large = True
             return
-        upload.spool.write(raw_data)
-        upload.digest.update(raw_data)
+        upload.take(raw_data)
 
     def file_complete(self, file_size: int) -> SpooledUpload:
         """The newest file, at its beginning."""
@@ -136,24 +162,34 @@ Received = tuple[QueryDict, "MultiValueDict[str, UploadedFile[Any]]"]
 def receive(request: HttpRequest, body: Readable, *, limit: int) -> Received:
     """The fields and files of a multipart body; at most `limit` bytes of files are kept.
 
-    MultiPartParserError when the body is malformed or was cut off; then no file stays.
+    MultiPartParserError when the body is malformed or was cut off, RequestDataTooBig
+    when it has no end in sight; then no file stays.
     """
-    counted = CountedBody(body)
+    counted = CountedBody(body, most=2 * limit + DISCARDED_BYTES)
     receiver = SpoolReceiver(request, limit=limit)
     try:
         parser = MultiPartParser(
             request.META,
             counted,  # type: ignore[arg-type]  # the parser calls read() alone
             [receiver],
-            request.encoding or "utf-8",
+            # Whatever charset the header names: some are none for text.
+            "utf-8",
         )
         fields, files = parser.parse()
-        if counted.count != int(request.META.get("CONTENT_LENGTH") or 0):
+        if not _whole(request.META, counted):
             raise MultiPartParserError("The upload was cut off.")
     except BaseException:
         receiver.discard()
         raise
     return fields, files
+
+
+def _whole(meta: dict[str, Any], body: CountedBody) -> bool:
+    """Whether all that was announced has come, the closing boundary too."""
+    if not meta.get(CHUNKED) and body.count != int(meta.get("CONTENT_LENGTH") or 0):
+        return False
+    boundary = parse_header_parameters(meta["CONTENT_TYPE"])[1]["boundary"]
+    return b"--%b--" % boundary.encode() in body.tail
 
 
 class SpoolUploadHandler(FileUploadHandler):

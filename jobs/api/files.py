@@ -12,7 +12,7 @@ from rest_framework.decorators import api_view, parser_classes
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import submit
+from jobs import file_store
 from jobs.models import BatchFile
 
 from . import params
@@ -64,7 +64,7 @@ def upload_file(request: Request) -> Response:
     params.known_only(fields, FIELDS)
     upload = one_upload(request.FILES.getlist("file"), fields)
     purpose = params.one_of("purpose", params.text(fields, "purpose"), PURPOSES)
-    file = submit.store_upload(
+    file = file_store.store_upload(
         team=caller(request).team,
         user=caller(request).user,
         upload=upload,
@@ -101,7 +101,7 @@ def file_detail(request: Request, file_id: str) -> Response:
     file = file_or_404(request, file_id)
     if request.method == "GET":
         return Response(file_object(file))
-    deleted = submit.delete_file(
+    deleted = file_store.delete_file(
         file=file, user=caller(request).user, address=client_address(request)
     )
     if not deleted:
@@ -121,7 +121,9 @@ def file_content(request: Request, file_id: str) -> HttpResponseBase:
     """The file's bytes, streamed."""
     file = file_or_404(request, file_id)
     try:
-        content = submit.open_content(file)
+        content = file_store.open_content(
+            file=file, user=caller(request).user, address=client_address(request)
+        )
     except FileNotFoundError as error:
         raise unknown_file(file_id) from error
     return Download(

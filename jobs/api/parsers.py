@@ -7,19 +7,22 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http.multipartparser import MultiPartParserError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from jobs.uploads import receive, size_limit
+from jobs.uploads import CHUNKED, TOO_LARGE, receive, size_limit
 
 from .auth import caller
-from .errors import ApiError
+from .errors import ApiError, quoted
 
 # Far more than any body but an upload needs.
 BODY_BYTES = 1_000_000
+# OpenAI's "64 MB" of an upload's part; its client cuts files into pieces of that size.
+PART_BYTES = 64 * 1024 * 1024
 
 
 class AnyAccept(DefaultContentNegotiation):
@@ -42,10 +45,19 @@ class AnyAccept(DefaultContentNegotiation):
 def body_of(request: Request) -> Mapping[str, Any]:
     """The parsed body: a JSON object's members, or a form's fields.
 
-    ApiError for a body of unknown length, which Django takes for an empty one.
+    ApiError for a body whose end the server does not find, which Django takes for an
+    empty one, and for a compressed one.
     """
-    if "HTTP_TRANSFER_ENCODING" in request.META:
+    if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get(CHUNKED):
         raise ApiError("Send the body with a Content-Length header.", status=411)
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise ApiError(
+            f"The content encoding '{quoted(coding)}' is not supported: send the body"
+            " uncompressed, without a Content-Encoding header.",
+            status=415,
+            code="unsupported_content_encoding",
+        )
     body = request.data
     assert isinstance(body, Mapping)  # both parsers below make mappings
     return body
@@ -113,6 +125,10 @@ class UploadParser(BaseParser):
 
     media_type = "multipart/form-data"
 
+    def limit(self, request: Request) -> int:
+        """Most bytes of files in one request."""
+        return size_limit(caller(request).team)
+
     def parse(
         self,
         stream: IO[bytes],
@@ -123,9 +139,17 @@ class UploadParser(BaseParser):
         assert parser_context is not None  # DRF always gives one
         request: Request = parser_context["request"]
         try:
-            fields, files = receive(
-                request._request, stream, limit=size_limit(caller(request).team)
-            )
+            fields, files = receive(request._request, stream, limit=self.limit(request))
         except MultiPartParserError as error:
             raise ApiError(f"Malformed multipart body: {error}") from error
+        except RequestDataTooBig as error:
+            raise ApiError(TOO_LARGE) from error
         return DataAndFiles(fields, files)
+
+
+class PartParser(UploadParser):
+    """A multipart body with one part of an upload."""
+
+    def limit(self, request: Request) -> int:
+        """64 MB, however large a file the team may upload."""
+        return PART_BYTES

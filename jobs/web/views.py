@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from batchsite.accounts import people
 from batchsite.accounts.models import Membership
-from jobs import lifecycle, submit
+from jobs import file_store, lifecycle, submit
 from jobs.access import get_batch, get_file, person
 from jobs.models import Batch, Result, ServedModel
 
@@ -214,7 +214,11 @@ def file_download(request: HttpRequest, code: str) -> FileResponse:
     """The file's bytes, always as a download: a browser must not render them."""
     file = get_file(request, code)
     try:
-        content = submit.open_content(file)
+        content = file_store.open_content(
+            file=file,
+            user=person(request),
+            address=request.META.get("REMOTE_ADDR") or None,
+        )
     except FileNotFoundError as gone:
         raise Http404("The bytes of this file are gone.") from gone
     return FileResponse(

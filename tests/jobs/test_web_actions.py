@@ -8,7 +8,7 @@ from django.test import Client
 
 from batchsite.accounts.models import AuditEvent, User
 from jobs.models import Batch, BatchEvent
-from jobs.submit import delete_file
+from jobs.file_store import delete_file
 from tests.conftest import MakeBatch, MakeFile
 from tests.web import rows
 
