@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from batchsite.web.urls import account_urls
+from batchsite.web.urls import account_urls, team_urls
 from jobs.api.urls import api_urls
 from jobs.web.urls import job_urls
 
@@ -12,5 +12,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1/", include(api_urls)),
     path("", include(account_urls)),
+    path("teams/", include(team_urls)),
     path("", include(job_urls)),
 ]

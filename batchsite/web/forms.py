@@ -1,8 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
+# Django's form classes cannot be subscripted when they run.
+# mypy: disable-error-code="type-arg"
+"""What people type into the site's own pages."""
+
 from __future__ import annotations
 
+from datetime import datetime, time, timedelta
+from typing import Any
+
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import (
+    AuthenticationForm,
+    PasswordChangeForm,
+    SetPasswordForm,
+)
+from django.utils import timezone
+
+from batchsite.accounts.models import Membership, User
+from batchsite.accounts.permissions import AREAS
+
+RIGHTS = (("", "nothing"), ("read", "read"), ("write", "read and write"))
+NEVER, ON_DATE = "never", "date"
+EXPIRIES = (
+    ("7", "in 7 days"),
+    ("30", "in 30 days"),
+    ("90", "in 90 days"),
+    ("365", "in 365 days"),
+    (ON_DATE, "at the end of a day"),
+    (NEVER, "never"),
+)
+
+
+def field(**attrs: Any) -> dict[str, Any]:
+    """The attributes of an input in the site's look."""
+    return {"class": "field"} | attrs
 
 
 class SignInForm(AuthenticationForm):
@@ -10,18 +41,179 @@ class SignInForm(AuthenticationForm):
 
     username = forms.EmailField(
         label="E-mail address",
-        widget=forms.EmailInput(
-            attrs={"autocomplete": "username", "autofocus": True, "class": "field"}
-        ),
+        widget=forms.EmailInput(attrs=field(autocomplete="username", autofocus=True)),
     )
     password = forms.CharField(
         label="Password",
         strip=False,
-        widget=forms.PasswordInput(
-            attrs={"autocomplete": "current-password", "class": "field"}
-        ),
+        widget=forms.PasswordInput(attrs=field(autocomplete="current-password")),
     )
     error_messages = {
         "invalid_login": "This e-mail address and password do not belong together.",
         "inactive": "This account is switched off. Ask whoever runs this site.",
     }
+
+
+class NewPasswordForm(SetPasswordForm):
+    """A first password, or another one by a link."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _new_password_fields(self)
+
+
+class OtherPasswordForm(PasswordChangeForm):
+    """Another password for somebody who knows the present one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["old_password"].label = "Present password"
+        self.fields["old_password"].widget.attrs = field(
+            autocomplete="current-password"
+        )
+        _new_password_fields(self)
+
+
+def _new_password_fields(form: forms.Form) -> None:
+    form.fields["new_password1"].label = "New password"
+    form.fields[
+        "new_password1"
+    ].help_text = "At least 8 characters, none of the common ones, not only digits."
+    form.fields["new_password2"].label = "The same again"
+    form.fields["new_password2"].help_text = ""
+    for name in ("new_password1", "new_password2"):
+        form.fields[name].widget.attrs = field(autocomplete="new-password")
+
+
+class NameForm(forms.ModelForm):
+    """What others call the person."""
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name"]
+        widgets = {
+            "first_name": forms.TextInput(attrs=field(autocomplete="given-name")),
+            "last_name": forms.TextInput(attrs=field(autocomplete="family-name")),
+        }
+
+
+class PersonForm(forms.Form):
+    """Somebody to add to a team."""
+
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs=field(autocomplete="off")),
+    )
+    role = forms.ChoiceField(
+        choices=Membership.Role.choices,
+        initial=Membership.Role.MEMBER,
+        widget=forms.Select(attrs=field()),
+    )
+
+
+class RoleForm(forms.Form):
+    """Another role for a member."""
+
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+
+class KeyForm(forms.Form):
+    """A new API key: its name, what it may do, and how long."""
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="Where it will be used, for example “nightly evaluation”.",
+        widget=forms.TextInput(attrs=field(autocomplete="off", autofocus=True)),
+    )
+    reach = forms.ChoiceField(
+        label="What it may do",
+        choices=[("all", "Everything my role may"), ("some", "Only what I choose")],
+        initial="all",
+        widget=forms.RadioSelect,
+    )
+    expires = forms.ChoiceField(
+        label="Stops working",
+        choices=EXPIRIES,
+        initial="90",
+        widget=forms.Select(attrs=field()),
+    )
+    last_day = forms.DateField(
+        label="Last day",
+        required=False,
+        widget=forms.DateInput(attrs=field(type="date"), format="%Y-%m-%d"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for area in AREAS:
+            self.fields[area] = forms.ChoiceField(
+                choices=RIGHTS, required=False, widget=forms.RadioSelect, initial=""
+            )
+
+    def areas(self) -> list[forms.BoundField]:
+        """The rows of the matrix."""
+        return [self[area] for area in AREAS]
+
+    def clean_last_day(self) -> Any:
+        """A day of the site's time zone that is not over."""
+        day = self.cleaned_data["last_day"]
+        if self.data.get(self.add_prefix("expires")) != ON_DATE:
+            return None
+        if day is None:
+            raise forms.ValidationError("Choose the last day on which the key works.")
+        if day < timezone.localdate():
+            raise forms.ValidationError("This day is over.")
+        if day.year > 9000:
+            raise forms.ValidationError("Choose “never” instead.")
+        return day
+
+    def clean(self) -> dict[str, Any]:
+        """A key that was narrowed to nothing would open nothing."""
+        data = super().clean() or {}
+        if data.get("reach") == "some" and not self.scopes:
+            self.add_error("reach", "Choose at least one thing that the key may do.")
+        return data
+
+    @property
+    def scopes(self) -> list[str]:
+        """The chosen scopes, `<area>:read` or `<area>:write`; empty: everything."""
+        if self.cleaned_data.get("reach") != "some":
+            return []
+        return [
+            f"{area}:{right}"
+            for area in AREAS
+            if (right := self.cleaned_data.get(area))
+        ]
+
+    @property
+    def expiry(self) -> timedelta | None:
+        """How long from now the key works; None: without end."""
+        chosen = self.cleaned_data["expires"]
+        if chosen == NEVER:
+            return None
+        if chosen != ON_DATE:
+            return timedelta(days=int(chosen))
+        end = datetime.combine(
+            self.cleaned_data["last_day"] + timedelta(days=1),
+            time.min,
+            tzinfo=timezone.get_current_timezone(),
+        )
+        return end - timezone.now()
+
+
+class AuditFilterForm(forms.Form):
+    """Which lines of the audit log to show."""
+
+    action = forms.ChoiceField(required=False, widget=forms.Select(attrs=field()))
+    who = forms.CharField(
+        required=False,
+        max_length=254,
+        widget=forms.TextInput(attrs=field(autocomplete="off", list="audit-people")),
+    )
+    since = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs=field(type="date"))
+    )
+    until = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs=field(type="date"))
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import views
+from . import account, members, team, views
 
 # included at the root
 account_urls: list[URLPattern] = [
@@ -14,4 +14,35 @@ account_urls: list[URLPattern] = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("theme/", views.choose_theme, name="theme"),
     path("alarms/", views.alarm_list, name="alarm-list"),
+    path("account/", account.account, name="account"),
+    path("account/name/", account.name_change, name="account-name"),
+    path("account/password/", account.password_change, name="account-password"),
+    path(
+        "set-password/<str:uidb64>/<str:token>/",
+        account.set_password,
+        name="set-password",
+    ),
+]
+
+# included under teams/
+team_urls: list[URLPattern] = [
+    path("", team.team_list, name="team-list"),
+    path("<int:team>/", team.team_home, name="team"),
+    path("<int:team>/people/", members.people_list, name="team-people"),
+    path("<int:team>/people/add/", members.person_add, name="team-person-add"),
+    path(
+        "<int:team>/people/<int:member>/role/",
+        members.person_role,
+        name="team-person-role",
+    ),
+    path(
+        "<int:team>/people/<int:member>/remove/",
+        members.person_remove,
+        name="team-person-remove",
+    ),
+    path(
+        "<int:team>/people/<int:member>/link/",
+        members.person_link,
+        name="team-person-link",
+    ),
 ]

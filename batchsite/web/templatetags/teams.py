@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pages of a team share: its navigation, and how keys and roles are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from batchsite.accounts.models import Membership, Team
+from batchsite.accounts.permissions import RIGHTS, at_least, role_in
+from jobs.access import person
+
+register = template.Library()
+
+# (start of the pages' URL names, word, right that one needs to see it)
+SECTIONS = (
+    ("team-people", "People", "people:read"),
+    ("team-keys", "API keys", "people:read"),
+    ("team-webhooks", "Webhooks", "webhooks:manage"),
+    ("team-limits", "Limits", "people:read"),
+    ("team-audit", "Audit log", "audit:read"),
+)
+SWITCHER = 12
+
+ROLE_WORDS = {
+    Membership.Role.VIEWER: "sees batches, results and files",
+    Membership.Role.MEMBER: "also submits, cancels and deletes",
+    Membership.Role.CURATOR: "also reviews answers",
+    Membership.Role.OWNER: "also manages people, keys and webhooks",
+}
+
+
+@register.inclusion_tag("site/_team_nav.html", takes_context=True)
+def team_nav(context: dict[str, Any], team: Team) -> dict[str, Any]:
+    """The team's name, the way to the person's other teams, and the sections."""
+    request = context["request"]
+    user = person(request)
+    here = getattr(request.resolver_match, "url_name", "") or ""
+    role = role_in(user, team)
+    teams = list(Team.objects.visible_to(user)[: SWITCHER + 1])
+    return {
+        "team": team,
+        "others": [other for other in teams[:SWITCHER] if other != team],
+        "more": len(teams) > SWITCHER,
+        "sections": [
+            (address, word, here.startswith(name))
+            for name, word, right in SECTIONS
+            if (address := _address(name, team)) and at_least(role, RIGHTS[right])
+        ],
+    }
+
+
+def _address(name: str, team: Team) -> str:
+    try:
+        return reverse(name, args=[team.pk])
+    except NoReverseMatch:
+        return ""
+
+
+@register.filter
+def role_words(role: str) -> str:
+    """What a role may do, in words that build on the role below it."""
+    return ROLE_WORDS[Membership.Role(role)] if role in ROLE_WORDS else role
+
+
+@register.simple_tag
+def time_zone() -> str:
+    """The name of the time zone in which moments of this page are written."""
+    return timezone.get_current_timezone_name()
+
+
+@register.filter
+def lone_owner(member: Membership, owners: int) -> bool:
+    """Whether the team would have no owner without this member."""
+    return member.role == Membership.Role.OWNER and owners <= 1
