@@ -59,9 +59,11 @@ format: $(READY) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/djade $$(git ls-files 'templates/*.html')
 
-.PHONY: bench bench-vllm
+.PHONY: bench bench-api bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py
+bench-api: $(READY) ## how fast the API answers while a batch runs
+	$(BIN)/python deploy/bench_api.py
 bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
 	$(BIN)/python deploy/bench_vllm.py
 

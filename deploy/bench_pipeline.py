@@ -30,6 +30,7 @@ os.environ["LOG_LEVEL"] = "WARNING"
 
 from tests.e2e.client import Running, start_up  # noqa: E402 - needs the path above
 from tests.engine_process import engine_process  # noqa: E402 - as above
+from tests.postgres import binaries  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
 MEGABYTE = 1_000_000
@@ -164,29 +165,21 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         measure(Path(folder), options.database_url, options.rows, options.large_rows)
-    if not options.database_url and postgres_is_here():
-        command = [sys.executable, "-m", "tests.postgres", sys.executable, __file__]
-        counts = ["--rows", str(options.rows), "--large-rows", str(options.large_rows)]
-        code = "import os,sys; os.execv(sys.argv[1], [*sys.argv[1:], '--database-url', os.environ['DATABASE_URL']])"
-        subprocess.run(
-            [
-                *command[:3],
-                sys.executable,
-                "-c",
-                code,
-                sys.executable,
-                __file__,
-                *counts,
-            ],
-            cwd=ROOT,
-            check=True,
-        )
+    if not options.database_url:
+        sizes = ["--rows", str(options.rows), "--large-rows", str(options.large_rows)]
+        on_postgres(__file__, sizes)
 
 
-def postgres_is_here() -> bool:
-    from tests.postgres import binaries
-
-    return binaries() is not None
+def on_postgres(script: str, arguments: list[str]) -> None:
+    """Run a benchmark again with a private PostgreSQL; nothing without its binaries."""
+    if binaries() is None:
+        return
+    code = (
+        "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:],"
+        " '--database-url', os.environ['DATABASE_URL']])"
+    )
+    command = [sys.executable, "-m", "tests.postgres", sys.executable, "-c", code]
+    subprocess.run([*command, script, *arguments], cwd=ROOT, check=True)
 
 
 def cpu_model() -> str:

@@ -134,12 +134,12 @@ def drain() -> tuple[str, str]:
 
 
 def web_server(host: str, port: int) -> Child:
-    """gunicorn with threads; uploads stream, so that one worker serves a small team."""
+    """gunicorn with threads: several processes, so that one core is not the limit."""
     command = [
         *(sys.executable, "-m", "gunicorn", "batchsite.wsgi"),
         *("--bind", f"{host}:{port}"),
         *("--worker-class", "gthread"),
-        *("--workers", "1"),
+        *("--workers", str(settings.BATCHSITE_WEB_PROCESSES)),
         *("--threads", str(settings.BATCHSITE_WEB_THREADS)),
         *("--graceful-timeout", str(DRAIN_SECONDS)),
         *("--chdir", str(settings.BASE_DIR)),

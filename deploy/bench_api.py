@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench-api`: how fast the API answers while a batch runs.
+
+status    GET /v1/batches/{id} by clients that ask again at once: requests/s and p99
+listing   pages of 100 out of 100,000 batches and files, at the list's beginning,
+          middle and end: milliseconds, the median and the slowest of 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["LOG_LEVEL"] = "WARNING"
+
+from deploy.bench_pipeline import cpu_model, on_postgres, running_site  # noqa: E402 - needs the path above
+from tests.e2e.client import Running  # noqa: E402 - as above
+from tests.site import Site, wait_for  # noqa: E402 - as above
+
+MANY = """
+import uuid
+from datetime import timedelta
+from django.utils import timezone
+from batchsite.accounts.models import Team
+from jobs.models import Batch, BatchFile
+team = Team.objects.get(name="Blue")
+Team.objects.update(requests_per_minute=10_000_000)
+now = timezone.now() - timedelta(days=40)
+for start in range(0, {rows}, 1000):
+    BatchFile.objects.bulk_create(
+        BatchFile(team=team, filename=f"{{n}}.jsonl", purpose="batch", bytes=1,
+                  sha256="0" * 64, storage_name=f"none/{{n}}", created_at=now)
+        for n in range(start, start + 1000))
+    Batch.objects.bulk_create(
+        Batch(team=team, endpoint="/v1/chat/completions", input_file_ref="file-none",
+              status="completed", closing_reason="done", closed_at=now, created_at=now,
+              expires_at=now + timedelta(days=1), completed_at=now)
+        for n in range(start, start + 1000))
+for model, kind in ((Batch, "batches"), (BatchFile, "files")):
+    ids = list(model.objects.order_by("-pk").values_list("public_id", flat=True))
+    print(kind, ids[1], ids[len(ids) // 2], ids[-102])
+"""
+
+
+def running_batch(running: Running, rows: int) -> str:
+    """A batch that keeps the engine busy; its id, once it runs."""
+    lines = [
+        {
+            "custom_id": f"r{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {
+                "model": "tiny",
+                "messages": [{"role": "user", "content": f"say {n}"}],
+                "test": {"delay": 1},
+            },
+        }
+        for n in range(rows)
+    ]
+    batch = running.submit("".join(json.dumps(x) + "\n" for x in lines).encode())
+
+    def runs() -> bool:
+        counts = running.client.batches.retrieve(batch.id).request_counts
+        return counts is not None and counts.completed > 0
+
+    wait_for(runs, timeout=60, what="the batch to run")
+    return batch.id
+
+
+async def hammer(url: str, key: str, *, clients: int, seconds: float) -> list[float]:
+    """How long each answer took, in seconds, for so many clients at once."""
+    took: list[float] = []
+    ends = time.monotonic() + seconds
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        while (began := time.monotonic()) < ends:
+            async with session.get(url) as answer:
+                await answer.read()
+                assert answer.status == 200, await answer.text()
+            took.append(time.monotonic() - began)
+
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        await asyncio.gather(*(one(session) for _ in range(clients)))
+    return took
+
+
+def measure_status(running: Running, name: str, seconds: float) -> None:
+    """Ask for a running batch as fast as 16 clients can, after a warm-up."""
+    batch = running_batch(running, rows=int(300 * (seconds + 10)))
+    url = f"http://127.0.0.1:{running.port}/v1/batches/{batch}"
+    key = str(running.client.api_key)
+    asyncio.run(hammer(url, key, clients=16, seconds=2))
+    before = running.client.batches.retrieve(batch).request_counts
+    took = sorted(asyncio.run(hammer(url, key, clients=16, seconds=seconds)))
+    after = running.client.batches.retrieve(batch)
+    assert before is not None
+    assert after.request_counts is not None
+    answered = after.request_counts.completed - before.completed
+    print(
+        f"{name:<10}  status    {len(took) / seconds:,.0f} requests/s,"
+        f" p50 {took[len(took) // 2] * 1000:.0f} ms,"
+        f" p99 {took[int(len(took) * 0.99)] * 1000:.0f} ms;"
+        f" the batch ({after.status}) went on at {answered / seconds:,.0f} rows/s"
+    )
+    running.client.batches.cancel(batch)
+
+
+def measure_listing(running: Running, name: str, site: Site, rows: int) -> None:
+    """Time pages at three places of long lists."""
+    connection = http.client.HTTPConnection("127.0.0.1", running.port)
+    headers = {"Authorization": f"Bearer {running.client.api_key}"}
+    for line in site.python(MANY.format(rows=rows)).splitlines():
+        kind, *cursors = line.split()
+        places = []
+        for place, cursor in zip(("first", "middle", "last"), cursors, strict=True):
+            took = []
+            for _ in range(30):
+                began = time.monotonic()
+                connection.request(
+                    "GET", f"/v1/{kind}?limit=100&after={cursor}", headers=headers
+                )
+                answer = connection.getresponse()
+                page = json.loads(answer.read())
+                took.append((time.monotonic() - began) * 1000)
+                assert len(page["data"]) == 100, page
+            places.append(f"{place} {statistics.median(took):.0f} / {max(took):.0f} ms")
+        print(f"{name:<10}  {rows:,} {kind}: {', '.join(places)} (median / slowest)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--database-url", default="")
+    options = parser.parse_args()
+    name = "PostgreSQL" if options.database_url else "SQLite"
+    if not options.database_url:
+        print(
+            f"machine     {os.cpu_count()} cores, {cpu_model()},"
+            f" Python {platform.python_version()}"
+        )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_site(Path(folder) / "site", options.database_url) as running,
+    ):
+        measure_listing(running, name, running.site, options.rows)
+        measure_status(running, name, options.seconds)
+    if not options.database_url:
+        sizes = ["--seconds", str(options.seconds), "--rows", str(options.rows)]
+        on_postgres(__file__, sizes)
+
+
+if __name__ == "__main__":
+    main()
