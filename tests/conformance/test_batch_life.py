@@ -17,7 +17,7 @@ from .strict import Batch, ok
 
 DAY = 86_400
 # Refused by the engine: no answer has fewer tokens than none.
-REFUSED = {"max_tokens": -1}
+REFUSED: dict[str, Any] = {"max_tokens": -1}
 EXPIRED = {
     "code": "batch_expired",
     "message": "This request could not be executed before the completion window expired.",
@@ -63,15 +63,42 @@ def check_halves(server: Server, batch: dict[str, Any], code: str) -> None:
     assert batch["usage"]["output_tokens"] > 0
 
 
+def end_the_window(server: LocalServer, batch: dict[str, Any]) -> None:
+    """Let the batch have been made a day ago, with its window ending now."""
+    moments = [
+        time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago))
+        for ago in (DAY, 1)
+    ]
+    server.site.query(
+        "UPDATE jobs_batch SET created_at = %s, expires_at = %s WHERE public_id = %s",
+        *moments,
+        batch["id"],
+    )
+
+
+@pytest.fixture(scope="session")
+def halves(own_site: LocalServer) -> dict[str, dict[str, Any]]:
+    """A batch that is being cancelled and one whose window ends, both half answered.
+
+    They wait together for the requests in flight.
+    """
+    made = [own_site.submit(half_slow(own_site)) for _ in range(2)]
+    first, second = (four_answers(own_site, batch) for batch in made)
+    _, cancelling = ok(Batch, own_site.post(f"/batches/{first['id']}/cancel"))
+    end_the_window(own_site, second)
+    return {"cancelled": cancelling, "expired": second}
+
+
 @proves("B-18", "B-25", "L-04", "L-07")
-def test_a_cancelled_batch_keeps_its_answers(local_site: LocalServer) -> None:
-    batch = four_answers(local_site, local_site.submit(half_slow(local_site)))
-
-    _, cancelling = ok(Batch, local_site.post(f"/batches/{batch['id']}/cancel"))
-
+def test_a_cancelled_batch_keeps_its_answers(
+    local_site: LocalServer, halves: dict[str, dict[str, Any]]
+) -> None:
+    cancelling = halves["cancelled"]
     assert cancelling["status"] == "cancelling"
-    assert cancelling["cancelling_at"] >= batch["in_progress_at"]
+    assert cancelling["cancelling_at"] >= cancelling["in_progress_at"]
+
     cancelled = local_site.wait(cancelling)
+
     assert cancelled["status"] == "cancelled"
     assert cancelled["cancelled_at"] - cancelled["cancelling_at"] <= 600
     check_halves(local_site, cancelled, "batch_cancelled")
@@ -170,23 +197,11 @@ def test_all_lines_of_a_file_name_one_model(local_site: LocalServer) -> None:
     assert "does not match the rest of the batch" in told["message"]
 
 
-def end_the_window(server: LocalServer, batch: dict[str, Any]) -> None:
-    """Let the batch have been made a day ago, with its window ending now."""
-    moments = [
-        time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - ago))
-        for ago in (DAY, 1)
-    ]
-    server.site.query(
-        "UPDATE jobs_batch SET created_at = %s, expires_at = %s WHERE public_id = %s",
-        *moments,
-        batch["id"],
-    )
-
-
 @proves("B-24", "B-25", "L-04", "L-07", "L-08")
-def test_a_batch_expires_with_what_was_answered(local_site: LocalServer) -> None:
-    batch = four_answers(local_site, local_site.submit(half_slow(local_site)))
-    end_the_window(local_site, batch)
+def test_a_batch_expires_with_what_was_answered(
+    local_site: LocalServer, halves: dict[str, dict[str, Any]]
+) -> None:
+    batch = halves["expired"]
 
     expired = local_site.wait(batch)
 

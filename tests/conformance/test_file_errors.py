@@ -209,9 +209,9 @@ def test_a_file_of_another_purpose_fails_the_batch(server: Server) -> None:
 @proves("B-13", "E-21")
 def test_each_bad_line_has_one_error_and_all_are_listed(server: Server) -> None:
     lines = [
-        b"x",
+        {},
         server.request("good"),
-        {"method": "GET"},
+        b"x",
         b"",
         server.request("good"),
         server.request("url") | {"url": "/x"},
@@ -222,8 +222,8 @@ def test_each_bad_line_has_one_error_and_all_are_listed(server: Server) -> None:
 
     # Lines count from 1, blank ones too.
     assert [(entry["line"], entry["code"]) for entry in entries] == [
-        (1, "invalid_json_line"),
-        (3, "missing_required_parameter"),
+        (1, "missing_required_parameter"),
+        (3, "invalid_json_line"),
         (5, "duplicate_custom_id"),
         (6, "invalid_url"),
         (7, "model_not_found"),

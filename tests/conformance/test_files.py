@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import io
 import time
+from pathlib import Path
 
 import pytest
 
@@ -97,43 +97,18 @@ def test_only_batch_files_expire_by_themselves(server: Server) -> None:
     assert other["expires_at"] is None
 
 
-class Zeros(io.RawIOBase):
-    """So many zero bytes, made while they are read."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.at = offset + (0, self.at, self.size)[whence]
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def read(self, size: int = -1) -> bytes:
-        left = self.size - self.at
-        count = left if size < 0 else min(size, left)
-        self.at += count
-        return bytes(count)
-
-
 @proves("F-08", "E-07")
-def test_a_file_over_200_mb_is_refused_and_leaves_nothing(server: Server) -> None:
+def test_a_file_over_200_mb_is_refused_and_leaves_nothing(
+    server: Server, tmp_path: Path
+) -> None:
     newest = server.http.get("/files", params={"limit": 1}).json()
 
-    answer = server.http.post(
-        "/files",
-        data={"purpose": "user_data"},
-        files={"file": ("big.bin", Zeros(FILE_BYTES + 1))},
-    )
+    with (tmp_path / "big").open("w+b") as big:
+        # Zeros that take no room on the disk.
+        big.truncate(FILE_BYTES + 1)
+        answer = server.http.post(
+            "/files", data={"purpose": "user_data"}, files={"file": ("big", big)}
+        )
 
     assert error(answer)[0] == 400
     assert answer.json()["error"]["message"] == "File is too large."
