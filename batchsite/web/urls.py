@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import account, members, team, views
+from . import account, keys, members, team, views
 
 # included at the root
 account_urls: list[URLPattern] = [
@@ -44,5 +44,10 @@ team_urls: list[URLPattern] = [
         "<int:team>/people/<int:member>/link/",
         members.person_link,
         name="team-person-link",
+    ),
+    path("<int:team>/keys/", keys.key_list, name="team-keys"),
+    path("<int:team>/keys/new/", keys.key_new, name="team-keys-new"),
+    path(
+        "<int:team>/keys/<str:start>/revoke/", keys.key_revoke, name="team-keys-revoke"
     ),
 ]

@@ -9,7 +9,7 @@ from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from batchsite.accounts.models import Membership, Team
+from batchsite.accounts.models import ApiKey, Membership, Team
 from batchsite.accounts.permissions import RIGHTS, at_least, role_in
 from jobs.access import person
 
@@ -76,3 +76,38 @@ def time_zone() -> str:
 def lone_owner(member: Membership, owners: int) -> bool:
     """Whether the team would have no owner without this member."""
     return member.role == Membership.Role.OWNER and owners <= 1
+
+
+KEY_CHIPS = {
+    "usable": ("check", "green", "active"),
+    "expired": ("clock", "plain", "expired"),
+    "revoked": ("stop", "plain", "revoked"),
+    "shut": ("stop", "amber", "shut out"),
+}
+
+
+@register.inclusion_tag("jobs/_status_chip.html")
+def key_chip(key: ApiKey) -> dict[str, str]:
+    """The key's state as icon and word; shut out when its person may not use it."""
+    state = key.state
+    user = key.user
+    inside = user.is_staff or getattr(key, "held_role", "") is not None
+    if state == "usable" and not (user.is_active and inside):
+        state = "shut"
+    picture, colour, word = KEY_CHIPS[state]
+    return {"picture": picture, "colour": colour, "word": word}
+
+
+@register.filter
+def scope_words(scopes: list[str]) -> str:
+    """What a key may do: `reads and writes files · reads batches`."""
+    if not scopes:
+        return "everything its person may"
+    rights: dict[str, set[str]] = {}
+    for scope in scopes:
+        area, _, right = scope.partition(":")
+        rights.setdefault(area, set()).add(right)
+    return " · ".join(
+        f"{'reads and writes' if 'write' in held else 'reads'} {area}"
+        for area, held in rights.items()
+    )
