@@ -18,6 +18,11 @@ EVENT_TYPES = (
 )
 
 
+def wants(endpoint: WebhookEndpoint, kind: str) -> bool:
+    """Whether the endpoint is told of that type; one without a list is told of all."""
+    return not endpoint.events or kind in endpoint.events
+
+
 def put(event: BatchEvent, kind: str) -> int:
     """Queue `kind` for everybody who wants to hear of the event's batch; how many.
 
@@ -30,7 +35,7 @@ def put(event: BatchEvent, kind: str) -> int:
     if batch.webhook_url:
         addresses[batch.webhook_url] = None
     for endpoint in WebhookEndpoint.objects.enabled().filter(team_id=batch.team_id):
-        if not endpoint.events or kind in endpoint.events:
+        if wants(endpoint, kind):
             addresses[endpoint.url] = endpoint
     text = payload(event, kind)
     WebhookDelivery.objects.bulk_create(

@@ -33,7 +33,7 @@ class WebhookEndpoint(models.Model):
     """An address of the team that is told of its batches.
 
     The signing secret is not stored: it follows from SECRET_KEY, the public id and
-    `secret_version` (jobs/webhooks.py).
+    `secret_version` (jobs/webhooks/signing.py).
     """
 
     public_id = models.CharField(
@@ -161,6 +161,15 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} to {self.url}"
+
+    @property
+    def is_batchs_own(self) -> bool:
+        """Whether the message goes to the address that its batch brought along."""
+        return (
+            self.endpoint_id is None
+            and self.batch is not None
+            and self.batch.webhook_url == self.url
+        )
 
 
 class WebhookAttempt(models.Model):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 import threading
 import time
@@ -20,6 +21,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from .addresses import AddressError, Target, parse, why_closed
+
+logger = logging.getLogger(__name__)
 
 TOTAL_SECONDS = 10
 # What is read of an answer, so that its sender need not see a reset; and what is kept.
@@ -91,7 +94,11 @@ async def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         answer = await _post(parse(url), headers, body)
     except TimeoutError:
         answer = Answer(error=f"No answer within {TOTAL_SECONDS} s.")
-    except (AddressError, aiohttp.ClientError, OSError, ValueError) as error:
+    except (AddressError, aiohttp.ClientError, OSError) as error:
+        answer = Answer(error=_in_words(error))
+    except Exception as error:
+        # A receiver must not find a way to get its messages tried for ever.
+        logger.exception("sending a webhook failed in an unknown way")
         answer = Answer(error=_in_words(error))
     return replace(answer, duration_ms=round((time.monotonic() - started) * 1000))
 

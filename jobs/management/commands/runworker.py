@@ -14,6 +14,7 @@ from jobs import attendance, attending, processes
 from jobs.cluster import WorkerCluster
 from jobs.models import Engine
 from jobs.tasks import CONTROL_QUEUE
+from jobs.webhooks import deliver
 
 logger = logging.getLogger(__name__)
 Duty = attendance.EngineDuty | attendance.ControlDuty
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         )
         attendance.free_what_the_dead_held()
         attendance.sweep_spool()
+        deliver.stop_requested = cluster.drain.is_set
         cluster.start()
         self.stdout.write("Control worker is ready.")
         self.stdout.flush()
