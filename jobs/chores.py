@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .webhooks import deliver, progress, pruning
+
 
 @dataclass(frozen=True, slots=True)
 class Chore:
@@ -26,7 +28,11 @@ class Chore:
 
 
 # One entry a line, by name.
-CHORES: tuple[Chore, ...] = ()
+CHORES: tuple[Chore, ...] = (
+    Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
+    Chore("webhook progress", 5, progress.wanted, progress.run),
+    Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
+)
 
 
 def do_chore(name: str) -> str:
