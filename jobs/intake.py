@@ -18,9 +18,10 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 
-from . import lifecycle
+from . import lifecycle, limits
 from .checks import Errors, Plan, check_file, file_problem, rules_for
 from .estimates import tokens_per_second
+from .jsonl import LineError
 from .models import Batch, BatchRequest, Chunk
 from .ordering import RUNS_NOT, cut_chunks
 from .tasks import poke_engines
@@ -51,6 +52,8 @@ def run(batch: Batch, lease: StageLease) -> bool:
             assert file is not None  # else file_problem had told
             with default_storage.open(file.storage_name) as stream:
                 plan = first_pass(batch, stream, folder, errors, lease)
+            if not errors.count:
+                _reserve(batch, plan, errors)
             if errors.count:
                 return _fail(batch, lease, errors)
             with default_storage.open(file.storage_name) as stream:
@@ -70,6 +73,19 @@ def first_pass(
         dedupe=batch.dedupe,
     )
     return check_file(stream, rules, folder=folder, errors=errors, between=lease.check)
+
+
+def _reserve(batch: Batch, plan: Plan, errors: Errors) -> None:
+    """Count the batch's tokens against the limits; without room, that is an error."""
+    try:
+        limits.reserve_tokens(batch, plan.input_tokens(), model=_model(plan))
+    except LineError as error:
+        errors.add(error)
+
+
+def _model(plan: Plan) -> str:
+    """The batch's model; "" for several."""
+    return plan.models[0] if len(plan.models) == 1 else ""
 
 
 def _fail(batch: Batch, lease: StageLease, errors: Errors) -> bool:
@@ -203,7 +219,7 @@ def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
             batch,
             epoch=lease.epoch,
             total=len(plan),
-            model=plan.models[0] if len(plan.models) == 1 else "",
+            model=_model(plan),
         )
         if started:
             poke_engines(plan.models)

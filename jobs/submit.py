@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,12 +13,15 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import record
 
-from . import lifecycle
+from . import lifecycle, limits
 from .models import Batch, BatchEvent, BatchFile
 from .refusals import Refused as Refused
 from .tasks import poke_stage
 
-WINDOW = timedelta(hours=24)
+WINDOW_SECONDS = 24 * 3600
+# The life that a batch may ask for, in seconds after its creation.
+SHORTEST_SECONDS = 3600
+LONGEST_SECONDS = 2_592_000
 
 
 def create_batch(
@@ -34,16 +38,26 @@ def create_batch(
     tags: Sequence[str] = (),
     priority: int = 0,
     parent: Batch | None = None,
+    derivation: dict[str, Any] | None = None,
     webhook_url: str = "",
+    output_order: str = Batch.OutputOrder.INPUT,
+    allow_mixed_models: bool = False,
+    expires_in_seconds: int | None = None,
+    paused: bool = False,
 ) -> Batch:
     """Make a batch in `validating` and wake a control worker for it.
 
     An input file that the team does not have makes a batch all the same: intake fails
     it and says why, as OpenAI does. `output_expires_after` is in seconds after the
-    output file's creation.
+    output file's creation; `expires_in_seconds` counts from now, and the team's own
+    time or 24 hours stand in for it. `derivation` says how the input was made of
+    `parent`'s. Raises limits.LimitReached when the team has no room for it.
     """
     now = timezone.now()
+    file = BatchFile.objects.visible_to_team(team).find(input_file_id)
+    life = expires_in_seconds or team.batch_seconds or WINDOW_SECONDS
     with transaction.atomic():
+        limits.check_create(team=team, file=file)
         batch = Batch.objects.create(
             team=team,
             owner=user,
@@ -52,15 +66,20 @@ def create_batch(
             priority=priority,
             dedupe=dedupe,
             parent=parent,
+            derivation=derivation,
             webhook_url=webhook_url,
+            output_order=output_order,
+            allow_mixed_models=allow_mixed_models,
+            paused=paused,
+            expected_requests=file.lines if file else 0,
             endpoint=endpoint,
             completion_window=completion_window,
             metadata=metadata,
             output_expires_after=output_expires_after,
             input_file_ref=input_file_id,
-            input_file=BatchFile.objects.visible_to_team(team).find(input_file_id),
+            input_file=file,
             created_at=now,
-            expires_at=now + WINDOW,
+            expires_at=now + timedelta(seconds=life),
         )
         BatchEvent.objects.create(
             batch=batch, kind="status", new_status=Batch.Status.VALIDATING

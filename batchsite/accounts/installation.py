@@ -22,11 +22,17 @@ def fingerprint() -> str:
     ).hexdigest()
 
 
-def check_secret_key() -> None:
-    """Record the key's fingerprint on first use; CommandError with another key later."""
+def ensure_row() -> Installation:
+    """The installation's one row, made with the present key when there is none."""
     row, _ = Installation.objects.get_or_create(
         pk=1, defaults={"key_fingerprint": fingerprint()}
     )
+    return row
+
+
+def check_secret_key() -> None:
+    """Record the key's fingerprint on first use; CommandError with another key later."""
+    row = ensure_row()
     if row.key_fingerprint != fingerprint():
         raise CommandError(
             "This database was set up with another SECRET_KEY. Start every process of"

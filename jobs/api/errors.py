@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from jobs.lifecycle import CannotCancel
+from jobs.limits import LimitReached
 from jobs.submit import Refused
 
 # What the client sent is quoted in messages up to this many characters.
@@ -39,6 +40,8 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry: bool = True,
+        kind: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -46,6 +49,8 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.retry = retry
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 def quoted(text: str) -> str:
@@ -55,10 +60,15 @@ def quoted(text: str) -> str:
 
 
 def envelope(
-    message: str, *, status: int, param: str | None = None, code: str | None = None
+    message: str,
+    *,
+    status: int,
+    param: str | None = None,
+    code: str | None = None,
+    kind: str | None = None,
 ) -> dict[str, Any]:
-    """The body of an error answer."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    """The body of an error answer; its type is `kind`, or follows from the status."""
+    kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
@@ -96,9 +106,17 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if not told.retry:
         # OpenAI's clients repeat a 409 unless they are told not to.
         headers["x-should-retry"] = "false"
+    if told.retry_after is not None:
+        headers["Retry-After"] = str(told.retry_after)
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
-    body = envelope(told.message, status=told.status, param=told.param, code=told.code)
+    body = envelope(
+        told.message,
+        status=told.status,
+        param=told.param,
+        code=told.code,
+        kind=told.kind,
+    )
     return Response(body, status=told.status, headers=headers)
 
 
@@ -107,6 +125,14 @@ def as_api_error(error: Exception, request: HttpRequest) -> ApiError | None:
     match error:
         case ApiError():
             return error
+        case LimitReached():
+            return ApiError(
+                error.message,
+                status=429,
+                code=error.code,
+                kind=error.kind,
+                retry_after=error.retry_after,
+            )
         case Refused():
             return ApiError(error.message, param=error.param, code=error.code)
         case CannotCancel():
