@@ -21,11 +21,14 @@ arguments=()
 [ -z "${REQUIRE_ALL:-}" ] || arguments+=(--require-all)
 [ -z "${COVERAGE:-}" ] || arguments+=(--cov --cov-append --cov-report= --cov-fail-under=0)
 
+# Two at a time: many tests wait for processes more than they compute.
+parallel=(-n "${TEST_PROCESSES:-2}")
+
 case "${1:-fast}" in
   fast)
-    part "fast tests on SQLite" pytest "${arguments[@]}"
+    part "fast tests on SQLite" pytest "${parallel[@]}" "${arguments[@]}"
     if python -c "import sys; from tests.postgres import binaries; sys.exit(binaries() is None)"; then
-      part "fast tests on PostgreSQL" python -m tests.postgres pytest "${arguments[@]}"
+      part "fast tests on PostgreSQL" python -m tests.postgres pytest "${parallel[@]}" "${arguments[@]}"
     elif [ -n "${REQUIRE_ALL:-}" ]; then
       echo "PostgreSQL's server binaries are missing (Debian package: postgresql)" >&2
       exit 1
