@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import expiry
 from .webhooks import deliver, progress, pruning
 
 
@@ -29,6 +30,9 @@ class Chore:
 
 # One entry a line, by name.
 CHORES: tuple[Chore, ...] = (
+    Chore("expired files", 60, expiry.files_to_remove, expiry.remove_expired_files),
+    Chore("overdue uploads", 60, expiry.uploads_to_expire, expiry.expire_uploads),
+    Chore("unnamed bytes", 6 * 3600, lambda: True, expiry.sweep_storage),
     Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
     Chore("webhook progress", 5, progress.wanted, progress.run),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),

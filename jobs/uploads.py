@@ -46,6 +46,18 @@ def size_limit_for(user: User | None) -> int:
     return max(limits, default=settings.BATCHSITE_MAX_FILE_BYTES)
 
 
+def printable_name(name: str) -> str:
+    """A file's name as Django cleans those of multipart bodies; "" if nothing is left.
+
+    No path, no control or direction characters, at most 255 characters in all.
+    """
+    last = name.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(letter for letter in last if letter.isprintable())
+    if kept in ("", ".", ".."):
+        return ""
+    return str(UploadedFile(name=kept).name)
+
+
 class Readable(Protocol):
     """A request's body."""
 

@@ -62,7 +62,7 @@ def upload_file(request: Request) -> Response:
     """Store the multipart field `file` for `purpose`."""
     fields = body_of(request)
     params.known_only(fields, FIELDS)
-    upload = one_upload(request.FILES.getlist("file"), fields)
+    upload = one_upload(request.FILES.getlist("file"), fields, field="file")
     purpose = params.one_of("purpose", params.text(fields, "purpose"), PURPOSES)
     file = file_store.store_upload(
         team=caller(request).team,
@@ -75,15 +75,15 @@ def upload_file(request: Request) -> Response:
 
 
 def one_upload(
-    uploads: list[UploadedFile[Any]], fields: Mapping[str, Any]
+    uploads: list[UploadedFile[Any]], fields: Mapping[str, Any], *, field: str
 ) -> UploadedFile[Any]:
-    """The one file of the request; ApiError when there is not exactly one."""
-    if not uploads and "file" in fields:
-        raise params.wrong_type("file", "an uploaded file", fields["file"])
+    """The one file of that field; ApiError when there is not exactly one."""
+    if not uploads and field in fields:
+        raise params.wrong_type(field, "an uploaded file", fields[field])
     if not uploads:
-        raise params.missing("file")
+        raise params.missing(field)
     if len(uploads) > 1:
-        raise params.wrong_type("file", "one uploaded file", uploads)
+        raise params.wrong_type(field, "one uploaded file", uploads)
     return uploads[0]
 
 

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from jobs.models import Batch, BatchFile, ServedModel
+from jobs.models import Batch, BatchFile, ServedModel, Upload, UploadPart
+
+# OpenAI takes the purpose `evals`, and its published file object has no such value:
+# clients that check it would stumble over the whole list.
+SHOWN_PURPOSES = {BatchFile.Purpose.EVALS.value: BatchFile.Purpose.USER_DATA.value}
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -24,7 +28,7 @@ def file_object(file: BatchFile) -> dict[str, Any]:
         "created_at": unix(file.created_at),
         "expires_at": unix(file.expires_at),
         "filename": file.filename,
-        "purpose": file.purpose,
+        "purpose": SHOWN_PURPOSES.get(file.purpose, file.purpose),
         "status": file.status,
         "status_details": None,
     }
@@ -33,6 +37,31 @@ def file_object(file: BatchFile) -> dict[str, Any]:
 def file_deleted(file: BatchFile) -> dict[str, Any]:
     """OpenAI's answer to a deletion."""
     return {"id": file.public_id, "object": "file", "deleted": True}
+
+
+def upload_object(upload: Upload) -> dict[str, Any]:
+    """OpenAI's upload object; `file` once it is completed."""
+    return {
+        "id": upload.public_id,
+        "object": "upload",
+        "bytes": upload.bytes,
+        "created_at": unix(upload.created_at),
+        "expires_at": unix(upload.expires_at),
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "file": upload.file and file_object(upload.file),
+    }
+
+
+def part_object(part: UploadPart) -> dict[str, Any]:
+    """OpenAI's object of an upload's part."""
+    return {
+        "id": part.public_id,
+        "object": "upload.part",
+        "created_at": unix(part.created_at),
+        "upload_id": part.upload.public_id,
+    }
 
 
 def batch_object(batch: Batch) -> dict[str, Any]:

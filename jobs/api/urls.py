@@ -11,6 +11,7 @@ from .batches import batch_cancel, batch_collection, batch_detail
 from .errors import envelope, invalid_url
 from .files import file_collection, file_content, file_detail
 from .models import model_collection, model_detail
+from .uploads import upload_cancel, upload_collection, upload_complete, upload_parts
 
 
 @csrf_exempt
@@ -24,6 +25,14 @@ api_urls: list[URLPattern] = [
     path("files", file_collection, name="api-files"),
     path("files/<str:file_id>", file_detail, name="api-file"),
     path("files/<str:file_id>/content", file_content, name="api-file-content"),
+    path("uploads", upload_collection, name="api-uploads"),
+    path("uploads/<str:upload_id>/parts", upload_parts, name="api-upload-parts"),
+    path(
+        "uploads/<str:upload_id>/complete",
+        upload_complete,
+        name="api-upload-complete",
+    ),
+    path("uploads/<str:upload_id>/cancel", upload_cancel, name="api-upload-cancel"),
     path("batches", batch_collection, name="api-batches"),
     path("batches/<str:batch_id>", batch_detail, name="api-batch"),
     path("batches/<str:batch_id>/cancel", batch_cancel, name="api-batch-cancel"),
