@@ -122,6 +122,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "rest_framework",
+    "drf_spectacular",
     "knox",
     "django_q",
     "django_structlog",
@@ -134,6 +135,7 @@ INSTALLED_APPS = [
     "benchmarks",
 ]
 MIDDLEWARE = [
+    "jobs.api.throttling.RateHeadersMiddleware",
     "jobs.api.errors.OpenAIErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -239,8 +241,16 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "jobs.api.parsers.AnyAccept",
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "jobs.api.errors.exception_handler",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "jobs.api.schema.document.DescribedSchema",
     "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Batchsite",
+    "DESCRIPTION": "OpenAI's Files, Uploads, Batch and Models API on your own engines.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "POSTPROCESSING_HOOKS": ["jobs.api.schema.document.add_components"],
 }
 # OpenAIErrorMiddleware makes the id, so that log lines and answers have the same.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
