@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from knox.crypto import hash_token
 
 from . import people
 from .addresses import client_address
 from .models import ApiKey, AuditEvent, Installation, Membership, Team, User
+from .permissions import SCOPES, role_in
 
 admin.site.site_header = "Batchsite"
 admin.site.site_title = "Batchsite"
@@ -72,10 +78,48 @@ class PersonAdmin(UserAdmin):
 
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
-    list_display = ["name", "weight", "max_file_bytes", "max_requests", "created_at"]
+    """A team with its people and its limits."""
+
+    list_display = [
+        "name",
+        "weight",
+        "max_file_bytes",
+        "max_requests",
+        "max_queued_requests",
+        "requests_per_minute",
+        "created_at",
+    ]
     search_fields = ["name"]
     readonly_fields = ["created_at"]
     inlines = [MembershipInline]
+    fieldsets = (
+        (None, {"fields": ("name", "weight", "created_at")}),
+        (
+            "Limits of a file, a batch and a key",
+            {
+                "fields": (
+                    "max_file_bytes",
+                    "max_requests",
+                    "requests_per_minute",
+                    "batch_seconds",
+                ),
+                "description": "Empty fields follow the site's settings. A change"
+                " holds for the next call; what is queued already stays.",
+            },
+        ),
+        (
+            "Limits of the queue",
+            {
+                "fields": (
+                    "max_queued_requests",
+                    "max_queued_tokens",
+                    "max_batches_per_hour",
+                ),
+                "description": "What the team may have waiting or running at once."
+                " Above it new batches are refused, and the answer says what is free.",
+            },
+        ),
+    )
 
 
 @admin.register(Membership)
@@ -87,9 +131,38 @@ class MembershipAdmin(admin.ModelAdmin):
     raw_id_fields = ["user", "team"]
 
 
+class NewKeyForm(forms.ModelForm):
+    """A key for somebody; the days count from now."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in SCOPES],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None: everything that the person may do. Write includes read.",
+    )
+    days = forms.IntegerField(
+        min_value=1,
+        max_value=36_500,
+        required=False,
+        help_text="After so many days the key ends; empty: never.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ["team", "user", "name"]
+
+    def clean(self) -> dict[str, Any]:
+        """A key acts for somebody in its team."""
+        data = super().clean() or {}
+        team, user = data.get("team"), data.get("user")
+        if team and user and role_in(user, team) is None:
+            self.add_error("user", "This person is not in that team.")
+        return data
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):
-    """Keys are made where their token can be shown once; here they are seen and revoked."""
+    """Keys are made and revoked; nothing else about them changes."""
 
     list_display = [
         "name",
@@ -99,16 +172,55 @@ class ApiKeyAdmin(admin.ModelAdmin):
         "created",
         "expiry",
         "last_used_at",
+        "last_used_from",
         "revoked_at",
     ]
-    list_filter = ["revoked_at", "team"]
+    list_filter = [
+        ("revoked_at", admin.EmptyFieldListFilter),
+        "expiry",
+        "last_used_at",
+        "team",
+    ]
     search_fields = ["name", "token_key", "user__email", "team__name"]
     list_select_related = ["user", "team"]
+    raw_id_fields = ["team", "user"]
     exclude = ["digest"]
     actions = ["revoke"]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """New keys are asked for in their own words."""
+        if obj is None:
+            kwargs["form"] = NewKeyForm
+        return super().get_form(request, obj, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """For new keys what people choose; for others all but the hash."""
+        if obj is None:
+            return ["team", "user", "name", "scopes", "days"]
+        return super().get_fields(request, obj)
+
+    def save_model(
+        self, request: HttpRequest, obj: ApiKey, form: Any, change: bool
+    ) -> None:
+        """Make the key; its token is in the message, and nowhere else."""
+        assert isinstance(request.user, User)
+        days = form.cleaned_data["days"]
+        token = people.create_api_key(
+            team=obj.team,
+            user=obj.user,
+            name=obj.name,
+            scopes=form.cleaned_data["scopes"],
+            expiry=timedelta(days=days) if days else None,
+            by=request.user,
+            address=client_address(request),
+        )
+        obj.pk = hash_token(token)
+        obj.refresh_from_db()
+        self.message_user(
+            request,
+            f"The key is shown only now, copy it: {token}",
+            level=messages.WARNING,
+        )
 
     def has_change_permission(
         self, request: HttpRequest, obj: ApiKey | None = None
@@ -143,8 +255,8 @@ class AuditEventAdmin(admin.ModelAdmin):
     """The audit log is only ever appended to."""
 
     list_display = ["created_at", "action", "actor", "team", "target", "address"]
-    list_filter = ["action"]
-    search_fields = ["target", "actor__email", "team__name"]
+    list_filter = ["created_at", "action", "team"]
+    search_fields = ["target", "actor__email", "team__name", "address"]
     list_select_related = ["actor", "team"]
     show_full_result_count = False
 

@@ -54,7 +54,7 @@ def name_change(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form)
     form.instance.save(update_fields=NameForm.Meta.fields)
-    messages.success(request, "Your name is kept.")
+    messages.success(request, "Your name is saved.")
     return redirect("account")
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
@@ -14,10 +14,13 @@ from django.contrib.auth.forms import (
     PasswordChangeForm,
     SetPasswordForm,
 )
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from batchsite.accounts.models import Membership, User
 from batchsite.accounts.permissions import AREAS
+
+from . import audit_lines
 
 RIGHTS = (("", "nothing"), ("read", "read"), ("write", "read and write"))
 NEVER, ON_DATE = "never", "date"
@@ -29,6 +32,10 @@ EXPIRIES = (
     (ON_DATE, "at the end of a day"),
     (NEVER, "never"),
 )
+
+
+# Days that can be counted on from, in any time zone.
+SANE = (MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(9000, 1, 1)))
 
 
 def field(**attrs: Any) -> dict[str, Any]:
@@ -106,7 +113,7 @@ class PersonForm(forms.Form):
         widget=forms.EmailInput(attrs=field(autocomplete="off")),
     )
     role = forms.ChoiceField(
-        choices=Membership.Role.choices,
+        choices=[(role, role) for role in Membership.Role.values],
         initial=Membership.Role.MEMBER,
         widget=forms.Select(attrs=field()),
     )
@@ -141,6 +148,7 @@ class KeyForm(forms.Form):
     last_day = forms.DateField(
         label="Last day",
         required=False,
+        validators=SANE,
         widget=forms.DateInput(attrs=field(type="date"), format="%Y-%m-%d"),
     )
 
@@ -164,8 +172,6 @@ class KeyForm(forms.Form):
             raise forms.ValidationError("Choose the last day on which the key works.")
         if day < timezone.localdate():
             raise forms.ValidationError("This day is over.")
-        if day.year > 9000:
-            raise forms.ValidationError("Choose “never” instead.")
         return day
 
     def clean(self) -> dict[str, Any]:
@@ -205,15 +211,32 @@ class KeyForm(forms.Form):
 class AuditFilterForm(forms.Form):
     """Which lines of the audit log to show."""
 
-    action = forms.ChoiceField(required=False, widget=forms.Select(attrs=field()))
+    action = forms.ChoiceField(
+        label="Action",
+        required=False,
+        choices=[("", "everything"), *((a, a) for a in sorted(audit_lines.WORDS))],
+        widget=forms.Select(attrs=field()),
+    )
     who = forms.CharField(
+        label="Person",
         required=False,
         max_length=254,
         widget=forms.TextInput(attrs=field(autocomplete="off", list="audit-people")),
     )
     since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs=field(type="date"))
+        label="From day",
+        required=False,
+        validators=SANE,
+        widget=forms.DateInput(attrs=field(type="date"), format="%Y-%m-%d"),
     )
     until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs=field(type="date"))
+        label="To day",
+        required=False,
+        validators=SANE,
+        widget=forms.DateInput(attrs=field(type="date"), format="%Y-%m-%d"),
     )
+
+    @property
+    def chosen(self) -> audit_lines.Filter:
+        """The filter that a valid form names."""
+        return audit_lines.Filter(**self.cleaned_data)

@@ -23,6 +23,7 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import ApiKey, Team, User
 from batchsite.accounts.permissions import role_in, user_may
 from jobs.access import person
+from jobs.ids import may_be_id
 from jobs.web.conditional import page
 
 from .forms import KeyForm
@@ -113,7 +114,10 @@ def key_revoke(request: HttpRequest, team: int, start: str) -> HttpResponse:
     """Shut out the key whose token starts so; a second time changes nothing."""
     found = get_team(request, team)
     user = person(request)
-    key = _keys(found, user).filter(token_key=start).first()
+    # A NUL is no text for PostgreSQL.
+    key = (
+        _keys(found, user).filter(token_key=start).first() if may_be_id(start) else None
+    )
     if key is None:
         raise Http404("There is no such key.")
     if people.revoke_api_key(key=key, by=user, address=client_address(request)):

@@ -41,13 +41,15 @@ def team_list(request: HttpRequest) -> HttpResponse:
     if len(found) == 1 and not user.is_staff:
         return redirect("team", team=found[0].pk)
     roles = dict(user.memberships.values_list("team_id", "role"))
-    chosen = teams.filter(name__icontains=request.GET.get("q", "").strip())
+    # A NUL is no text for PostgreSQL.
+    q = request.GET.get("q", "").replace("\0", "").strip()
+    chosen = teams.filter(name__icontains=q)
     rows = Paginator(chosen.annotate(people=Count("memberships")), TEAMS).get_page(
         request.GET.get("page")
     )
     for team in rows:
         team.my_role = roles.get(team.pk, "")  # type: ignore[attr-defined]  # for the template alone
-    ctx = {"rows": rows, "q": request.GET.get("q", ""), "any": bool(found)}
+    ctx = {"rows": rows, "q": q, "any": bool(found)}
     return page(request, "site/team_list.html", ctx)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import account, keys, members, team, views
+from . import account, audit, keys, limits, members, team, views
 
 # included at the root
 account_urls: list[URLPattern] = [
@@ -50,4 +50,7 @@ team_urls: list[URLPattern] = [
     path(
         "<int:team>/keys/<str:start>/revoke/", keys.key_revoke, name="team-keys-revoke"
     ),
+    path("<int:team>/limits/", limits.limit_list, name="team-limits"),
+    path("<int:team>/audit/", audit.audit_list, name="team-audit"),
+    path("<int:team>/audit/export/", audit.audit_export, name="team-audit-export"),
 ]

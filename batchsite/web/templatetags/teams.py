@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from batchsite.accounts.models import ApiKey, Membership, Team
-from batchsite.accounts.permissions import RIGHTS, at_least, role_in
+from batchsite.accounts.permissions import AREAS, RIGHTS, at_least, role_in
 from jobs.access import person
 
 register = template.Library()
@@ -100,14 +100,12 @@ def key_chip(key: ApiKey) -> dict[str, str]:
 
 @register.filter
 def scope_words(scopes: list[str]) -> str:
-    """What a key may do: `reads and writes files · reads batches`."""
+    """What a key may do: `reads and writes files, reads batches`."""
     if not scopes:
         return "everything its person may"
-    rights: dict[str, set[str]] = {}
-    for scope in scopes:
-        area, _, right = scope.partition(":")
-        rights.setdefault(area, set()).add(right)
-    return " · ".join(
-        f"{'reads and writes' if 'write' in held else 'reads'} {area}"
-        for area, held in rights.items()
-    )
+    reach = {
+        area: "reads and writes" if f"{area}:write" in scopes else "reads"
+        for area in AREAS
+        if f"{area}:read" in scopes or f"{area}:write" in scopes
+    }
+    return ", ".join(f"{does} {area}" for area, does in reach.items())
