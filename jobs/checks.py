@@ -75,6 +75,8 @@ class Plan:
         self.limit = array("I")
         self.model_of = array("H")
         self.models: list[str] = []
+        # Lines that are not blank, bad ones too.
+        self.lines = 0
         self.order = Order(0)
 
     def __len__(self) -> int:
@@ -193,6 +195,7 @@ def check_file(
             errors.add(unparseable(line.number))
         else:
             plan.add(line, parsed, model)
+    plan.lines = lines
     if problem := _count_problem(lines, inputs, rules):
         errors.add(problem)
     keys = spool.sorted_keys()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import expiry
+from . import deadlines, expiry, idempotency
 from .webhooks import deliver, progress, pruning
 
 
@@ -35,6 +35,8 @@ CHORES: tuple[Chore, ...] = (
     Chore("unnamed bytes", 6 * 3600, lambda: True, expiry.sweep_storage),
     Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
     Chore("webhook progress", 5, progress.wanted, progress.run),
+    Chore("deadlines", 30, deadlines.any_at_risk, deadlines.note_risks),
+    Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
 )
 

@@ -33,6 +33,11 @@ def new_message_id() -> str:
     return f"msg_{secrets.token_hex(12)}"
 
 
+def event_id(event_pk: int) -> str:
+    """The id of an event of a batch's history, in webhooks and lists alike."""
+    return f"evt_{event_pk:024x}"
+
+
 def batch_request_id(request_pk: int) -> str:
     """The id of a request's line in the output files; the same each time they are written."""
     return f"batch_req_{request_pk:024x}"

@@ -154,6 +154,27 @@ def parse_object(text: str) -> dict[str, tuple[Any, Slice]]:
     return members
 
 
+def parse_array(text: str) -> list[tuple[Any, Slice]]:
+    """The entries of a JSON array with their places in the text; ValueError for no array."""
+    at = _space(text, 0).end()  # type: ignore[union-attr]  # the pattern always matches
+    if text[at : at + 1] != "[":
+        raise ValueError("not an array")
+    entries: list[tuple[Any, Slice]] = []
+    at = _space(text, at + 1).end()  # type: ignore[union-attr]  # as above
+    while text[at : at + 1] != "]" or entries:
+        value, end = _decoder.raw_decode(text, at)
+        entries.append((value, Slice(at, end)))
+        at = _space(text, end).end()  # type: ignore[union-attr]  # as above
+        if text[at : at + 1] == "]":
+            break
+        if text[at : at + 1] != ",":
+            raise ValueError("no comma")
+        at = _space(text, at + 1).end()  # type: ignore[union-attr]  # as above
+    if text[at + 1 :].strip(" \t\n\r"):
+        raise ValueError("text after the array")
+    return entries
+
+
 def unparseable(n: int) -> LineError:
     """The error of line `n` when it is no JSON, or nested too deeply for us."""
     return LineError(

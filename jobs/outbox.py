@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+from .ids import event_id
 from .models import BatchEvent, WebhookDelivery, WebhookEndpoint
 
 # OpenAI's batch events, and one of ours.
@@ -62,7 +63,7 @@ def payload(event: BatchEvent, kind: str) -> str:
     data = {"id": event.batch.public_id, **(event.data or {})}
     return json.dumps(
         {
-            "id": f"evt_{event.pk:024x}",
+            "id": event_id(event.pk),
             "object": "event",
             "created_at": int(event.created_at.timestamp()),
             "type": kind,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 30
 PAGE_ROWS = 1000
 PAGE_CHARACTERS = 4_000_000
+SEARCHED_AT_ONCE = 50_000
 # OpenAI deletes a batch's files 30 days after they were made.
 FILE_LIFE = timedelta(days=30)
 UNFINISHED = {
@@ -166,28 +167,64 @@ class Written:
         self.size += len(line)
 
 
-def pages(batch_pk: int) -> Iterator[list[Result]]:
-    """All results in input order, read by keyset in pages of 1,000 rows or 4 MB.
+def pages(
+    batch_pk: int, order: str = Batch.OutputOrder.INPUT
+) -> Iterator[list[Result]]:
+    """All results in that order, read by keyset in pages of 1,000 rows or 4 MB.
 
     No cursor stays open; a page over 4 MB has one row.
     """
-    index = -1
+    key = "index" if order == Batch.OutputOrder.INPUT else "seq"
+    results = Result.objects.filter(batch_id=batch_pk).with_custom_ids()
+    last = -1
     while True:
-        sizes = list(
-            Result.objects.filter(batch_id=batch_pk, index__gt=index)
-            .order_by("index")
-            .values_list("index", Length("body"))[:PAGE_ROWS]
-        )
+        rest = results.filter(**{f"{key}__gt": last}).order_by(key)
+        sizes = list(rest.values_list(key, Length("body"))[:PAGE_ROWS])
         if not sizes:
             return
-        rows, characters = 0, 0
-        for _, size in sizes:
-            if rows and characters + size > PAGE_CHARACTERS:
-                break
-            rows, characters = rows + 1, characters + size
-        page = list(Result.objects.after(batch_pk, index, rows))
+        page = list(rest[: fitting(size for _, size in sizes)])
         yield page
-        index = page[-1].index
+        last = getattr(page[-1], key)
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """How many of these answers make a page of 4 MB; one at least."""
+    rows, characters = 0, 0
+    for size in sizes:
+        if rows and characters + size > PAGE_CHARACTERS:
+            break
+        rows, characters = rows + 1, characters + size
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Results that came after a seq: read them all, and go on after `last`."""
+
+    results: list[Result]
+    last: int
+    has_more: bool
+
+
+def portion(batch_pk: int, *, after: int, limit: int, outcome: str = "") -> Portion:
+    """Up to `limit` results of at most 4 MB after that seq, of one outcome if asked.
+
+    The batch may run: seq has no gaps and is given in the order of commits, so that
+    nothing comes later that belongs before `last`. One call looks at no more than
+    50,000 results for those of an outcome; `has_more` then sends the reader on.
+    """
+    newest = Batch.objects.values_list("result_seq", flat=True).get(pk=batch_pk)
+    top = min(newest, after + SEARCHED_AT_ONCE)
+    found = Result.objects.filter(batch_id=batch_pk, seq__gt=after, seq__lte=top)
+    if outcome:
+        found = found.filter(outcome=outcome)
+    found = found.with_custom_ids().order_by("seq")
+    sizes = list(found.values_list("seq", Length("body"))[: limit + 1])
+    rows = fitting(size for _, size in sizes[:limit])
+    results = list(found[:rows])
+    if rows < len(sizes):
+        return Portion(results, results[-1].seq, True)
+    return Portion(results, max(after, top), top < newest)
 
 
 def output_line(result: Result) -> bytes:
@@ -226,7 +263,7 @@ def publish(batch: Batch, lease: StageLease) -> None:
     ):
         output = Written(good, hashlib.sha256())
         error = Written(bad, hashlib.sha256())
-        for page in pages(batch.pk):
+        for page in pages(batch.pk, batch.output_order):
             lease.check()
             for result in page:
                 target = output if result.outcome == Result.Outcome.COMPLETED else error

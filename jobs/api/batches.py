@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/v1/batches: create, list, look, cancel."""
+"""/v1/batches: create, list, look, change, cancel."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import submit
-from jobs.jsonl import ENDPOINTS
+from jobs import changes, standing, submit
 from jobs.models import Batch
 
-from . import params
+from . import batch_params
 from .auth import caller, client_address, scope
-from .errors import ApiError, quoted, unknown_batch
+from .errors import ApiError, unknown_batch
 from .paging import cursor_of, page, page_limit
 from .parsers import body_of
+from .repeats import made_once
 from .serializers import batch_object, list_object
 
-FIELDS = (
-    "input_file_id",
-    "endpoint",
-    "completion_window",
-    "metadata",
-    "output_expires_after",
-)
 LIST_LIMIT = 20
 LIST_MOST = 100
-FILE_ID_LENGTH = 100
 
 
 @api_view(["GET", "POST"])
@@ -44,48 +36,47 @@ def list_batches(request: Request) -> Response:
     batches = Batch.objects.visible_to_team(caller(request).team)
     limit = page_limit(request, default=LIST_LIMIT, most=LIST_MOST)
     rows, has_more = page(
-        batches.for_list(), cursor=cursor_of(batches, request, "batch"), limit=limit
+        batches.for_api(), cursor=cursor_of(batches, request, "batch"), limit=limit
     )
-    return Response(list_object([batch_object(row) for row in rows], has_more=has_more))
+    places = standing.of(rows)
+    objects = [batch_object(row, places.get(row.public_id)) for row in rows]
+    return Response(list_object(objects, has_more=has_more))
 
 
 def create_batch(request: Request) -> Response:
     """Make a batch of an uploaded file; what is wrong in the file shows on the batch."""
     body = body_of(request)
-    params.known_only(body, FIELDS)
-    batch = submit.create_batch(
-        team=caller(request).team,
-        user=caller(request).user,
-        input_file_id=params.text(body, "input_file_id", longest=FILE_ID_LENGTH),
-        endpoint=supported_endpoint(params.text(body, "endpoint")),
-        completion_window=params.one_of(
-            "completion_window", params.text(body, "completion_window"), ["24h"]
-        ),
-        metadata=params.metadata(body.get("metadata")),
-        output_expires_after=params.life(
-            body.get("output_expires_after"), "output_expires_after"
-        ),
+    arguments = batch_params.create(body)
+    key = caller(request)
+    batch, headers = made_once(
+        request,
+        body,
+        lambda: submit.create_batch(team=key.team, user=key.user, **arguments),
     )
-    return Response(batch_object(batch))
+    return shown(batch, headers)
 
 
-def supported_endpoint(endpoint: str) -> str:
-    """The endpoint, if batches may use it."""
-    if endpoint not in ENDPOINTS:
-        raise ApiError(
-            f"Invalid endpoint: {quoted(endpoint)}."
-            f" Supported values: {', '.join(ENDPOINTS)}.",
-            param="endpoint",
-            code="invalid_value",
-        )
-    return endpoint
-
-
-@api_view(["GET"])
+@api_view(["GET", "POST"])
 @scope("batches")
 def batch_detail(request: Request, batch_id: str) -> Response:
-    """The batch's object."""
-    return Response(batch_object(batch_or_404(request, batch_id)))
+    """GET shows the batch's object, POST changes it."""
+    batch = batch_or_404(request, batch_id)
+    if request.method == "POST":
+        batch = update_batch(request, batch)
+    return shown(batch)
+
+
+def update_batch(request: Request, batch: Batch) -> Batch:
+    """Change what the body names; 409 for what the batch's status does not allow."""
+    try:
+        return changes.update_batch(
+            batch=batch,
+            user=caller(request).user,
+            address=client_address(request),
+            **batch_params.update(body_of(request)),
+        )
+    except changes.TooLate as error:
+        raise ApiError(str(error), status=409, retry=False) from error
 
 
 @api_view(["POST"])
@@ -97,13 +88,19 @@ def batch_cancel(request: Request, batch_id: str) -> Response:
         user=caller(request).user,
         address=client_address(request),
     )
-    return Response(batch_object(batch))
+    return shown(batch)
+
+
+def shown(batch: Batch, headers: dict[str, str] | None = None) -> Response:
+    """The answer with the batch's object."""
+    place = standing.of([batch]).get(batch.public_id)
+    return Response(batch_object(batch, place), headers=headers)
 
 
 def batch_or_404(request: Request, batch_id: str) -> Batch:
     """The team's batch with that id."""
     batches = Batch.objects.visible_to_team(caller(request).team)
-    batch = batches.for_list().find(batch_id)
+    batch = batches.for_api().find(batch_id)
     if batch is None:
         raise unknown_batch(batch_id)
     return batch

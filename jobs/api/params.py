@@ -62,14 +62,29 @@ def text(body: Mapping[str, Any], name: str, *, longest: int = 200) -> str:
     if not isinstance(value, str):
         raise wrong_type(name, "a string", value)
     if not value:
-        raise ApiError(
-            f"Invalid '{name}': empty string. Expected a string with minimum length 1,"
-            " but got an empty string instead.",
-            param=name,
-            code="empty_string",
-        )
+        raise empty(name)
     check_length(name, value, longest)
     return value
+
+
+def empty(param: str) -> ApiError:
+    """A string that must have a character has none."""
+    return ApiError(
+        f"Invalid '{param}': empty string. Expected a string with minimum length 1,"
+        " but got an empty string instead.",
+        param=param,
+        code="empty_string",
+    )
+
+
+def too_many(param: str, given: int, most: int) -> ApiError:
+    """An array of more than `most` entries."""
+    return ApiError(
+        f"Invalid '{param}': array too long. Expected an array with maximum length"
+        f" {most}, but got an array with length {given} instead.",
+        param=param,
+        code="array_above_max_length",
+    )
 
 
 def check_length(param: str, value: str, longest: int) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from jobs.models import Batch, BatchFile, ServedModel, Upload, UploadPart
+from jobs.ids import event_id
+from jobs.models import Batch, BatchEvent, BatchFile, ServedModel, Upload, UploadPart
+from jobs.standing import Standing
 
 # OpenAI takes the purpose `evals`, and its published file object has no such value:
 # clients that check it would stumble over the whole list.
@@ -64,10 +66,11 @@ def part_object(part: UploadPart) -> dict[str, Any]:
     }
 
 
-def batch_object(batch: Batch) -> dict[str, Any]:
-    """OpenAI's batch object; needs the files of `Batch.objects.for_list()`.
+def batch_object(batch: Batch, place: Standing | None) -> dict[str, Any]:
+    """OpenAI's batch object; needs the files of `Batch.objects.for_api()`.
 
-    A deleted output file keeps its id here.
+    A deleted output file keeps its id here. `place` is where a batch that is not
+    finished stands in the queue. What OpenAI does not have is in `batchsite`.
     """
     return {
         "id": batch.public_id,
@@ -96,6 +99,53 @@ def batch_object(batch: Batch) -> dict[str, Any]:
         },
         "usage": usage(batch),
         "metadata": batch.metadata,
+        "batchsite": extensions(batch, place),
+    }
+
+
+def extensions(batch: Batch, place: Standing | None) -> dict[str, Any]:
+    """The fields of a batch that are Batchsite's own."""
+    return {
+        "name": batch.name,
+        "tags": batch.tags,
+        "priority": batch.priority,
+        "paused": batch.paused,
+        "dedupe": batch.dedupe,
+        "output_order": batch.output_order,
+        "allow_mixed_models": batch.allow_mixed_models,
+        "webhook_url": batch.webhook_url or None,
+        "parent_id": parent_id(batch),
+        "derivation": batch.derivation,
+        "result_seq": batch.result_seq,
+        "queue": place
+        and {
+            "position": place.position,
+            "expected_start": place.expected_start,
+            "blocked_reason": place.blocked_reason,
+        },
+        "deadline_at_risk": place is not None and place.at_risk,
+    }
+
+
+def parent_id(batch: Batch) -> str | None:
+    """The public id of the batch that this one was made of."""
+    if batch.parent_id is None:
+        return None
+    known: str | None = getattr(batch, "parent_public_id", None)
+    return known or (batch.parent.public_id if batch.parent else None)
+
+
+def event_object(event: BatchEvent) -> dict[str, Any]:
+    """One entry of a batch's history; its id is also the one that webhooks carry."""
+    return {
+        "id": event_id(event.pk),
+        "object": "batch.event",
+        "created_at": unix(event.created_at),
+        "kind": event.kind,
+        "old_status": event.old_status or None,
+        "new_status": event.new_status or None,
+        "message": event.message or None,
+        "data": event.data,
     }
 
 

@@ -7,10 +7,19 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
+from .batch_extras import (
+    batch_events,
+    batch_results,
+    batch_retry,
+    batch_validate,
+    batch_validation_errors,
+)
 from .batches import batch_cancel, batch_collection, batch_detail
 from .errors import envelope, invalid_url
 from .files import file_collection, file_content, file_detail
 from .models import model_collection, model_detail
+from .schema.document import openapi
+from .schema.page import reference
 from .uploads import upload_cancel, upload_collection, upload_complete, upload_parts
 
 
@@ -34,9 +43,20 @@ api_urls: list[URLPattern] = [
     ),
     path("uploads/<str:upload_id>/cancel", upload_cancel, name="api-upload-cancel"),
     path("batches", batch_collection, name="api-batches"),
+    path("batches/validate", batch_validate, name="api-batch-validate"),
     path("batches/<str:batch_id>", batch_detail, name="api-batch"),
     path("batches/<str:batch_id>/cancel", batch_cancel, name="api-batch-cancel"),
+    path("batches/<str:batch_id>/events", batch_events, name="api-batch-events"),
+    path("batches/<str:batch_id>/results", batch_results, name="api-batch-results"),
+    path("batches/<str:batch_id>/retry", batch_retry, name="api-batch-retry"),
+    path(
+        "batches/<str:batch_id>/validation_errors",
+        batch_validation_errors,
+        name="api-batch-validation-errors",
+    ),
     path("models", model_collection, name="api-models"),
     path("models/<path:name>", model_detail, name="api-model"),
+    path("openapi.json", openapi, name="api-openapi"),
+    path("docs", reference, name="api-docs"),
     re_path(r"^.+$", unknown_path),
 ]

@@ -35,6 +35,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             "team", "owner", "input_file", "output_file", "error_file"
         )
 
+    def for_api(self) -> BatchQuerySet:
+        """With what the API object shows: the result files, and the parent's id."""
+        return self.select_related("output_file", "error_file").annotate(
+            parent_public_id=F("parent__public_id")
+        )
+
     def active(self) -> BatchQuerySet:
         """Not in a final status.
 

@@ -9,14 +9,9 @@ from .batches import Batch, BatchRequest
 
 
 class ResultQuerySet(models.QuerySet["Result"]):
-    def after(self, batch_id: int, index: int, limit: int) -> ResultQuerySet:
-        """A keyset page of the batch in input order, with the requests' custom ids."""
-        return (
-            self.filter(batch_id=batch_id, index__gt=index)
-            .select_related("request")
-            .defer("request__body")
-            .order_by("index")[:limit]
-        )
+    def with_custom_ids(self) -> ResultQuerySet:
+        """With the requests, but not their bodies."""
+        return self.select_related("request").defer("request__body")
 
 
 class Result(models.Model):

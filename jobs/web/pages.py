@@ -94,7 +94,7 @@ def results(batch: Batch, *, outcome: str = "", after: int = -1) -> list[Result]
     Each has `answer` (the whole body when it is short enough to parse) and `start`
     (its first characters). Bodies of megabytes never reach this process.
     """
-    # Not Result.objects.after(): its defer() would meet only().
+    # Not with_custom_ids(): its defer() would meet only().
     found = Result.objects.filter(batch=batch, index__gt=after)
     if outcome in Result.Outcome.values:
         found = found.filter(outcome=outcome)

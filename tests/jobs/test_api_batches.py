@@ -67,6 +67,25 @@ def test_create_answers_the_whole_batch_object(
         "request_counts": {"total": 0, "completed": 0, "failed": 0},
         "usage": None,
         "metadata": {"run": "7"},
+        "batchsite": {
+            "name": "",
+            "tags": [],
+            "priority": 0,
+            "paused": False,
+            "dedupe": True,
+            "output_order": "input",
+            "allow_mixed_models": False,
+            "webhook_url": None,
+            "parent_id": None,
+            "derivation": None,
+            "result_seq": 0,
+            "queue": {
+                "position": 1,
+                "expected_start": None,
+                "blocked_reason": "no control worker is running",
+            },
+            "deadline_at_risk": False,
+        },
     }
     assert OpenAIBatch.model_validate(r.json(), strict=True).id == batch.public_id
     assert batch.owner is not None

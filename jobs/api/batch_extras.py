@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls about batches that OpenAI does not have: dry run, results so far, history, retry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+
+from django.core.files.storage import default_storage
+from django.http import FileResponse, HttpResponse, HttpResponseBase
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs import dry_run, output, retry, submit
+from jobs.models import BatchEvent, Result
+
+from . import batch_params, params
+from .auth import caller, scope
+from .batches import batch_or_404, shown
+from .errors import ApiError
+from .paging import page_limit, unknown_cursor
+from .parsers import body_of
+from .repeats import REPLAYED, made_before, made_once
+from .serializers import event_object, list_object
+
+JSONL = "application/jsonl"
+RESULTS_MOST = 1000
+EVENTS_MOST = 1000
+LARGEST_SEQ = 2**31 - 1
+_event_id = re.compile(r"evt_([0-9a-f]{24})")
+
+
+@api_view(["POST"])
+@scope("batches")
+def batch_validate(request: Request) -> Response:
+    """Check a file as a new batch would, and say what it would cost; makes nothing."""
+    given = batch_params.create(body_of(request))
+    kept = ("input_file_id", "endpoint", "allow_mixed_models", "dedupe")
+    found = dry_run.dry_run(
+        team=caller(request).team,
+        **{name: given[name] for name in kept if name in given},
+    )
+    return Response(
+        {
+            "object": "batch.validation",
+            "valid": not found.error_count,
+            "errors": {"object": "list", "data": found.errors},
+            "error_count": found.error_count,
+            "request_counts": {"total": found.total},
+            "models": found.models,
+            "duplicates": found.duplicates,
+            "estimate": found.estimate and asdict(found.estimate),
+        }
+    )
+
+
+@api_view(["GET"])
+@scope("batches")
+def batch_results(request: Request, batch_id: str) -> HttpResponseBase:
+    """Answers so far as output lines, in the order in which they came."""
+    batch = batch_or_404(request, batch_id)
+    outcome = request.query_params.get("outcome", "")
+    if outcome:
+        params.one_of("outcome", outcome, Result.Outcome.values)
+    found = output.portion(
+        batch.pk,
+        after=params.integer(
+            "after", request.query_params.get("after", 0), least=0, most=LARGEST_SEQ
+        ),
+        limit=page_limit(request, default=RESULTS_MOST, most=RESULTS_MOST),
+        outcome=outcome,
+    )
+    return HttpResponse(
+        b"".join(map(output.output_line, found.results)),
+        content_type=JSONL,
+        headers={
+            "x-batchsite-last-seq": str(found.last),
+            "x-batchsite-has-more": "true" if found.has_more else "false",
+        },
+    )
+
+
+@api_view(["GET"])
+@scope("batches")
+def batch_events(request: Request, batch_id: str) -> Response:
+    """The batch's history, oldest first."""
+    events = BatchEvent.objects.filter(batch=batch_or_404(request, batch_id))
+    limit = page_limit(request, default=100, most=EVENTS_MOST)
+    if after := request.query_params.get("after"):
+        named = _event_id.fullmatch(after)
+        newest = int(named[1], 16) if named else 0
+        if not 0 < newest < 2**63 or not events.filter(pk=newest).exists():
+            raise unknown_cursor("event", after)
+        events = events.filter(pk__gt=newest)
+    rows = list(events.order_by("pk")[: limit + 1])
+    objects = [event_object(event) for event in rows[:limit]]
+    return Response(list_object(objects, has_more=len(rows) > limit))
+
+
+@api_view(["GET"])
+@scope("batches")
+def batch_validation_errors(request: Request, batch_id: str) -> HttpResponseBase:
+    """All bad lines of a failed batch as JSONL, also beyond those in its object."""
+    batch = batch_or_404(request, batch_id)
+    try:
+        report = (
+            default_storage.open(batch.error_report) if batch.error_report else None
+        )
+    except FileNotFoundError:
+        report = None
+    if report is None:
+        raise ApiError(
+            f"Batch {batch.public_id} has no validation report: only batches whose input"
+            " file has errors do.",
+            status=404,
+        )
+    return FileResponse(report, content_type=JSONL)
+
+
+@api_view(["POST"])
+@scope("batches")
+def batch_retry(request: Request, batch_id: str) -> Response:
+    """A child batch of the failed or chosen rows of a batch that has ended."""
+    parent = batch_or_404(request, batch_id)
+    body = body_of(request)
+    given = batch_params.retry(body)
+    if batch := made_before(request, body):
+        return shown(batch, REPLAYED)
+    user = caller(request).user
+    with retry.prepared(parent=parent, user=user, **given) as arguments:
+        batch, headers = made_once(
+            request, body, lambda: submit.create_batch(**arguments)
+        )
+    return shown(batch, headers)

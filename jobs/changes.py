@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changing a batch after its creation: names, order, pause, deadline.
+
+Each change is a conditional UPDATE and its BatchEvent in one transaction; it never
+touches the status.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from batchsite.accounts.models import User
+from batchsite.accounts.people import record
+
+from .models import Batch, BatchEvent, Chunk
+from .refusals import Refused
+from .tasks import poke_engines
+
+# While a batch is in one of these, its order, pause and deadline mean something.
+RUNS = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
+DESCRIPTIONS = ("name", "tags", "metadata")
+
+
+class TooLate(Exception):
+    """The batch is in a status in which this cannot be changed any more."""
+
+    def __init__(self, what: str, status: str) -> None:
+        super().__init__(f"Cannot change the {what} of a batch with status '{status}'.")
+
+
+def update_batch(
+    *,
+    batch: Batch,
+    user: User | None,
+    address: str | None = None,
+    expires_in_seconds: int | None = None,
+    **changes: Any,
+) -> Batch:
+    """Change a batch; what stays as it is makes no event.
+
+    `changes` are name, tags and metadata, at any time, and priority and paused while
+    the batch is validating or in progress. `expires_in_seconds` counts from the
+    batch's creation; it may be shorter than before but must lie ahead. A pause lets
+    requests in flight end and starts no others; the deadline goes on.
+
+    Raises TooLate, or Refused for a deadline that has passed; then nothing changed.
+    """
+    if expires_in_seconds is not None:
+        deadline = batch.created_at + timedelta(seconds=expires_in_seconds)
+        if deadline <= timezone.now():
+            raise Refused(
+                "Invalid 'batchsite.expires_in_seconds': the time counts from the"
+                " batch's creation, and would be over already.",
+                param="batchsite.expires_in_seconds",
+                code="invalid_value",
+            )
+        changes["expires_at"] = deadline
+    with transaction.atomic():
+        batches = Batch.objects.for_api().filter(pk=batch.pk)
+        # Locks the row, so that the events tell each value that was replaced.
+        batch = batches.select_for_update(of=("self",)).get()
+        new = {k: value for k, value in changes.items() if getattr(batch, k) != value}
+        if not new:
+            return batch
+        _write(batch, new)
+        events = [_event(batch, name, value, user) for name, value in new.items()]
+        BatchEvent.objects.bulk_create(events)
+        record(
+            action="batch.update",
+            actor=user,
+            team=batch.team,
+            target=batch.public_id,
+            address=address,
+            changed=sorted(new),
+        )
+        if new.get("paused") is False:
+            waiting = Chunk.objects.filter(batch=batch).open()
+            poke_engines(list(waiting.values_list("model", flat=True).distinct()))
+    for name, value in new.items():
+        setattr(batch, name, value)
+    return batch
+
+
+def _write(batch: Batch, new: dict[str, Any]) -> None:
+    """The UPDATE; TooLate when the batch has left the statuses that some change needs."""
+    rows = Batch.objects.filter(pk=batch.pk)
+    bound = sorted(set(new).difference(DESCRIPTIONS))
+    if bound:
+        rows = rows.filter(status__in=RUNS, closed_at__isnull=True)
+    if not rows.update(**new):
+        words = {"expires_at": "deadline", "paused": "pause"}
+        raise TooLate(words.get(bound[0], bound[0]), batch.status)
+
+
+def _event(batch: Batch, name: str, value: Any, user: User | None) -> BatchEvent:
+    """What the history says of one change."""
+    by = f", asked for by {user}" if user else ""
+    old = getattr(batch, name)
+    data = {"old": old, "new": value}
+    if name == "paused":
+        kind, words = ("paused" if value else "resumed"), ""
+    elif name == "expires_at":
+        kind, words = "deadline", f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        data = {"old": int(old.timestamp()), "new": int(value.timestamp())}
+    elif name == "priority":
+        kind, words = "priority", f"{old} to {value}"
+    else:
+        kind, words = "changed", name
+    return BatchEvent(
+        batch=batch, kind=kind, message=f"{words}{by}".removeprefix(", "), data=data
+    )

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a batch stands in the queue: its place, when it starts, what it waits for.
+
+One look at the database serves all callers of a process for 2 s, so that polling
+clients cost no queries. Estimates hold for the queue as it is now.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.query import QuerySet
+
+from . import claims
+from .estimates import Speed, speed_of
+from .jsonl import quoted
+from .models import Batch, Chunk, Engine, EngineModel, ServedModel, WorkerProcess
+from .models.engines import STALE_SECONDS, database_time
+from .scheduling import Work, rank
+
+LOOK_SECONDS = 2.0
+# A look may take up to so much of a process's time, however long the queue is.
+LOOK_SHARE = 0.05
+# Of longer queues the rest has no place yet.
+QUEUE_MOST = 5000
+# From so many answers on a batch's own tell more than the model's history.
+ENOUGH_ANSWERS = 20
+WAITING = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A batch's place among its team's unfinished ones, 1 for the next or running one.
+
+    `expected_start` is in unix seconds; `blocked_reason` says in words why nothing of
+    it can run now. None: not known, or nothing to say.
+    """
+
+    position: int | None = None
+    expected_start: int | None = None
+    blocked_reason: str | None = None
+    at_risk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An unfinished batch as the look saw it; `seconds` of work left, None: not known."""
+
+    pk: int
+    public_id: str
+    work: Work
+    models: tuple[str, ...]
+    paused: bool
+    validating: bool
+    started: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What could run batches: engines with what they serve, models that do not load."""
+
+    engines: Sequence[Engine]
+    serves: Mapping[int, frozenset[str]]
+    broken: Mapping[str, str]
+    control_worker: bool
+
+    def able(self, model: str) -> list[Engine]:
+        """Engines that could run the model if nothing stood in the way."""
+        return [e for e in self.engines if model in self.serves[e.pk]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Every unfinished batch's standing at one moment; `took` in seconds."""
+
+    at: float
+    took: float
+    by_id: Mapping[str, Standing]
+    by_pk: Mapping[int, Standing]
+
+
+_lock = threading.Lock()
+_newest: Look | None = None
+
+
+def of(batches: Iterable[Batch]) -> Mapping[str, Standing]:
+    """The standing of those batches that wait or run, by public id."""
+    waiting = [b.public_id for b in batches if b.status in WAITING]
+    if not waiting:
+        return {}
+    found = _look(waiting).by_id
+    return {public_id: found.get(public_id, Standing()) for public_id in waiting}
+
+
+def _look(wanted: Sequence[str]) -> Look:
+    """The newest look, or a fresh one when it is old or lacks a batch.
+
+    While one thread looks, others take what was there before.
+    """
+    global _newest
+    if (seen := _newest) is not None and _is_good(seen, wanted):
+        return seen
+    if not _lock.acquire(blocking=seen is None or not _has_all(seen, wanted)):
+        assert seen is not None  # else the line above had waited
+        return seen
+    try:
+        seen = _newest
+        if seen is None or not _is_good(seen, wanted):
+            seen = _newest = take_look()
+        return seen
+    finally:
+        _lock.release()
+
+
+def _is_good(look: Look, wanted: Sequence[str]) -> bool:
+    age = time.monotonic() - look.at
+    rest = look.took / LOOK_SHARE
+    return age < rest or (age < LOOK_SECONDS and _has_all(look, wanted))
+
+
+def _has_all(look: Look, wanted: Sequence[str]) -> bool:
+    return all(public_id in look.by_id for public_id in wanted)
+
+
+def take_look() -> Look:
+    """Read the queue and the engines, and work out every batch's standing."""
+    started = time.monotonic()
+    now = time.time()
+    site = read_site()
+    entries = read_queue()
+    ordered = rank((e.work for e in entries), load=_load(entries), now=now)
+    by_pk = {e.pk: e for e in entries}
+    found = standings([by_pk[w.batch] for w in ordered], site, now=now)
+    names = {e.pk: e.public_id for e in entries}
+    by_id = {names[pk]: standing for pk, standing in found.items()}
+    return Look(started, time.monotonic() - started, by_id, found)
+
+
+def _load(entries: Sequence[Entry]) -> Mapping[int, float]:
+    # With one team there is nothing to share.
+    several = len({e.work.team for e in entries}) > 1
+    return claims.team_load() if several else {}
+
+
+def standings(queue: Sequence[Entry], site: Site, *, now: float) -> dict[int, Standing]:
+    """The standing of each batch of a queue that is in the order of running.
+
+    A batch starts when the work before it that needs the same engines is done; these
+    share it evenly. Paused and blocked batches hold nobody up.
+    """
+    places: Counter[int] = Counter()
+    # Seconds of work by model; None once a part of it is not known.
+    before: defaultdict[str, float | None] = defaultdict(float)
+    neighbours = _neighbours(queue, site)
+    found = {}
+    for entry in queue:
+        reason = why_blocked(entry, site)
+        if not entry.paused:
+            places[entry.work.team] += 1
+        runs = reason is None and not entry.validating
+        wait = _wait(entry, before, neighbours, site) if runs else None
+        lanes = max(1, len(_lanes(entry, site)))
+        found[entry.pk] = Standing(
+            position=None if entry.paused else places[entry.work.team],
+            expected_start=_start(entry, wait, now),
+            blocked_reason=reason,
+            at_risk=entry.seconds is not None
+            and now + (wait or 0.0) + entry.seconds / lanes > entry.work.expires,
+        )
+        if runs:
+            for model in entry.models:
+                known = before[model]
+                share = (
+                    None if entry.seconds is None else entry.seconds / len(entry.models)
+                )
+                before[model] = (
+                    None if known is None or share is None else known + share
+                )
+    return found
+
+
+def _start(entry: Entry, wait: float | None, now: float) -> int | None:
+    if entry.started is not None:
+        return entry.started
+    return None if wait is None else int(now + wait)
+
+
+def _lanes(entry: Entry, site: Site) -> list[Engine]:
+    """The engines that can run some of the batch now."""
+    found = {
+        engine.pk: engine
+        for model in entry.models
+        for engine in site.able(model)
+        if not obstacle(engine)
+    }
+    return list(found.values())
+
+
+def _neighbours(queue: Sequence[Entry], site: Site) -> Mapping[str, frozenset[str]]:
+    """For each model of the queue those that need one of the same engines."""
+    models = {model for entry in queue for model in entry.models}
+    served = {
+        model: {e.pk for e in site.able(model) if not obstacle(e)} for model in models
+    }
+    return {
+        model: frozenset(other for other in models if served[other] & served[model])
+        for model in models
+    }
+
+
+def _wait(
+    entry: Entry,
+    before: Mapping[str, float | None],
+    neighbours: Mapping[str, frozenset[str]],
+    site: Site,
+) -> float | None:
+    """Seconds until an engine is free for the batch; None when that is not known."""
+    others = {other for model in entry.models for other in neighbours[model]}
+    total = 0.0
+    for other in others:
+        seconds = before[other]
+        if seconds is None:
+            return None
+        total += seconds
+    return total / max(1, len(_lanes(entry, site)))
+
+
+def why_blocked(entry: Entry, site: Site) -> str | None:
+    """Why nothing of the batch can run now, in words; None when it can, or soon will."""
+    if entry.paused:
+        return "the batch is paused"
+    if entry.validating:
+        return None if site.control_worker else "no control worker is running"
+    reasons = [_why_model_waits(model, site) for model in entry.models]
+    # A batch of several models goes on as long as one of them does.
+    return reasons[0] if reasons and all(reasons) else None
+
+
+def _why_model_waits(model: str, site: Site) -> str | None:
+    if model in site.broken:
+        return f"the model {quoted(model)} {site.broken[model]}"
+    able = site.able(model)
+    if not able:
+        return f"no engine serves the model {quoted(model)}"
+    reasons = [obstacle(engine) for engine in able]
+    return reasons[0] if all(reasons) else None
+
+
+def obstacle(engine: Engine) -> str:
+    """What keeps the engine from taking requests, in words; empty: nothing."""
+    if not getattr(engine, "worker_alive", False):
+        return f"no worker is running for the engine {engine.name}"
+    managed = engine.kind == Engine.Kind.MANAGED
+    if managed and not getattr(engine, "host_alive", False):
+        return f"the engine {engine.name} is not running"
+    if engine.paused:
+        return f"the engine {engine.name} is paused"
+    if engine.fault:
+        return f"the engine {engine.name}: {quoted(engine.fault, 300)}"
+    if not managed or engine.state == Engine.State.READY:
+        return ""
+    if engine.state == Engine.State.LOADING and engine.wanted_model:
+        return f"the engine {engine.name} is loading {engine.wanted_model.name}"
+    if engine.state == Engine.State.FAILED:
+        return f"the engine {engine.name} failed: {quoted(engine.state_reason, 300)}"
+    return f"the engine {engine.name} is {engine.state}"
+
+
+def read_site() -> Site:
+    """Engines and what they serve, with their signs of life by the database's clock."""
+    fresh = database_time(-STALE_SECONDS)
+    engines = list(
+        Engine.objects.select_related("loaded_model", "wanted_model").annotate(
+            worker_alive=_flag(Q(worker_heartbeat__gt=fresh)),
+            host_alive=_flag(Q(host_heartbeat__gt=fresh)),
+        )
+    )
+    models = list(ServedModel.objects.all())
+    enabled = {m.name for m in models if m.state == ServedModel.State.ENABLED}
+    loadable = frozenset(m.name for m in models if m.source and m.name in enabled)
+    external: defaultdict[int, set[str]] = defaultdict(set)
+    pairs = EngineModel.objects.values_list("engine", "served_model__name")
+    for engine, name in pairs:
+        external[engine].add(name)
+    return Site(
+        engines,
+        {
+            e.pk: loadable
+            if e.kind == Engine.Kind.MANAGED
+            else frozenset(external[e.pk] & enabled)
+            for e in engines
+        },
+        {m.name: _broken(m) for m in models if m.state != ServedModel.State.ENABLED},
+        WorkerProcess.objects.filter(heartbeat__gt=fresh).exists(),
+    )
+
+
+def _flag(condition: Q) -> ExpressionWrapper[Q]:
+    return ExpressionWrapper(condition, output_field=BooleanField())
+
+
+def _broken(model: ServedModel) -> str:
+    if model.state == ServedModel.State.DISABLED:
+        return "is disabled"
+    return f"does not load: {quoted(model.state_reason, 300)}"
+
+
+def read_queue() -> list[Entry]:
+    """Up to 5,000 batches that wait or run."""
+    batches = list(_waiting()[:QUEUE_MOST])
+    mixed = [b.pk for b in batches if b.allow_mixed_models and not b.model]
+    several = _open_models(mixed) if mixed else {}
+    speeds: dict[str, Speed | None] = {}
+    entries = []
+    for batch in batches:
+        models = (batch.model,) if batch.model else tuple(several.get(batch.pk, ()))
+        for model in models:
+            if model not in speeds:
+                speeds[model] = speed_of(model)
+        entries.append(
+            Entry(
+                pk=batch.pk,
+                public_id=batch.public_id,
+                work=Work(
+                    batch.pk,
+                    batch.team_id,
+                    batch.team.weight,
+                    batch.priority,
+                    "",
+                    batch.created_at.timestamp(),
+                    batch.expires_at.timestamp(),
+                ),
+                models=models,
+                paused=batch.paused,
+                validating=batch.status == Batch.Status.VALIDATING,
+                started=_started(batch),
+                seconds=_seconds_left(batch, [speeds[model] for model in models]),
+            )
+        )
+    return entries
+
+
+def _waiting() -> QuerySet[Batch]:
+    """The unfinished batches with what a standing needs of them."""
+    return (
+        Batch.objects.active()
+        .filter(status__in=WAITING)
+        .select_related("team")
+        .only(
+            *("public_id", "team__weight", "priority", "created_at", "expires_at"),
+            *("paused", "status", "model", "allow_mixed_models", "in_progress_at"),
+            *("total", "completed", "failed", "output_tokens"),
+        )
+        .order_by("-priority", "id")
+    )
+
+
+def _open_models(batches: Sequence[int]) -> dict[int, list[str]]:
+    """The models of the chunks that are not done, by batch."""
+    found: dict[int, list[str]] = {}
+    chunks = Chunk.objects.open().filter(batch__in=batches)
+    pairs = chunks.order_by("batch", "model").values_list("batch", "model").distinct()
+    for batch, model in pairs:
+        found.setdefault(batch, []).append(model)
+    return found
+
+
+def _started(batch: Batch) -> int | None:
+    """When the batch began to run, once it has an answer."""
+    if batch.completed + batch.failed and batch.in_progress_at:
+        return int(batch.in_progress_at.timestamp())
+    return None
+
+
+def _seconds_left(batch: Batch, speeds: Sequence[Speed | None]) -> float | None:
+    """Seconds of work left on one engine; of several models their mean counts."""
+    known = [speed for speed in speeds if speed is not None]
+    if not known or len(known) < len(speeds) or not batch.total:
+        return None
+    answered = batch.completed + batch.failed
+    rows = batch.remaining / len(known)
+    own = batch.output_tokens / answered if answered >= ENOUGH_ANSWERS else 0.0
+    return sum(s.seconds(rows, rows * (own or s.tokens_a_row)) for s in known)
