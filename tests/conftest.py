@@ -7,7 +7,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,7 +14,6 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
@@ -26,7 +24,12 @@ from tests.inputs import api_client, chat_lines
 # A busy machine is no failure: no test is judged by the time that it takes.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
-pytest_plugins = ["tests.site", "tests.engine_process", "tests.require_all"]
+pytest_plugins = [
+    "tests.isolation",
+    "tests.site",
+    "tests.engine_process",
+    "tests.require_all",
+]
 MakeBatch = Callable[..., Batch]
 MakeFile = Callable[..., BatchFile]
 CLOSED_BECAUSE = {
@@ -34,20 +37,6 @@ CLOSED_BECAUSE = {
     Batch.Status.EXPIRED: Batch.ClosingReason.EXPIRED,
     Batch.Status.CANCELLED: Batch.ClosingReason.CANCELLED,
 }
-
-
-@pytest.fixture(autouse=True)
-def data_folder(settings: Settings, tmp_path: Path) -> Path:
-    """Everything a test writes goes to its own folder, never to the developer's data."""
-    folder = tmp_path / "data"
-    settings.DATA_DIR = folder
-    settings.SPOOL_DIR = folder / "spool"
-    settings.RUN_DIR = folder / "run"
-    storages = dict(settings.STORAGES)
-    options = {**storages["default"]["OPTIONS"], "location": str(folder / "files")}
-    storages["default"] = {**storages["default"], "OPTIONS": options}
-    settings.STORAGES = storages
-    return folder
 
 
 @pytest.fixture

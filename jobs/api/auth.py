@@ -22,6 +22,8 @@ from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address as client_address
 from batchsite.accounts.models import ApiKey, User
 
+from .throttling import count_call, count_failure
+
 if TYPE_CHECKING:
     # DRF's views import this module.
     from rest_framework.views import APIView
@@ -44,7 +46,10 @@ class ApiKeyAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        """The key's person and the key; None without a key."""
+        """The key's person and the key; None without a key.
+
+        LimitReached when the key, or the address with wrong keys, calls too often.
+        """
         token = token_of(request)
         if not token:
             return None
@@ -57,7 +62,9 @@ class ApiKeyAuthentication(BaseAuthentication):
             .first()
         )
         if key is None or not compare_digest(digest, key.digest):
+            count_failure(client_address(request))
             raise AuthenticationFailed(f"Incorrect API key provided: {masked(token)}.")
+        count_call(request._request, key)
         note_use(key, client_address(request))
         return key.user, key
 
@@ -88,6 +95,9 @@ class KeyRights(BasePermission):
         key = request.auth
         if not isinstance(key, ApiKey):
             return False
+        if request.method not in view.allowed_methods:
+            # It is answered with 405, whoever asks.
+            return True
         right = f"{self.area}:{'read' if request.method in SAFE_METHODS else 'write'}"
         if permissions.key_may(key, right):
             return True

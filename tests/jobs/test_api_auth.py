@@ -7,10 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
-from rest_framework.test import APIClient
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIClient, APIRequestFactory
 
 from batchsite.accounts.models import ApiKey, Membership, Team, User
 from batchsite.accounts.people import create_api_key
@@ -149,3 +153,88 @@ def test_only_a_trusted_proxy_names_the_client(
     headers = {"x-forwarded-for": forwarded}
     api.get("/v1/files", headers=headers, REMOTE_ADDR="192.0.2.7")
     assert ApiKey.objects.get().last_used_from == expected
+
+
+@pytest.mark.parametrize(
+    ("scopes", "method", "path", "lacks"),
+    [
+        (["batches:write"], "get", "/v1/files", "files:read"),
+        (["batches:write"], "post", "/v1/files", "files:write"),
+        (["files:read"], "post", "/v1/files", "files:write"),
+        (["files:read"], "delete", "/v1/files/file-x", "files:write"),
+        (["files:write"], "get", "/v1/batches", "batches:read"),
+        (["batches:read"], "post", "/v1/batches", "batches:write"),
+        (["batches:read"], "post", "/v1/batches/batch_x/cancel", "batches:write"),
+    ],
+)
+def test_a_missing_scope_is_named(
+    owner: User, team: Team, scopes: list[str], method: str, path: str, lacks: str
+) -> None:
+    r = getattr(api_client(owner, team, scopes=scopes), method)(path)
+    assert error_of(r) == (403, None, "insufficient_permissions")
+    assert r.json()["error"]["message"].endswith(f"API key lacks: {lacks}.")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "path"),
+    [
+        (["files:write"], "/v1/files"),
+        (["batches:read"], "/v1/batches"),
+        (["benchmarks:read"], "/v1/models"),
+    ],
+)
+def test_write_includes_read_and_models_need_no_scope(
+    owner: User, team: Team, scopes: list[str], path: str
+) -> None:
+    assert api_client(owner, team, scopes=scopes).get(path).status_code == 200
+
+
+def test_scopes_give_nobody_more_than_the_role(viewer: User, team: Team) -> None:
+    api = api_client(viewer, team, scopes=["files:write", "batches:write"])
+    assert api.get("/v1/batches").status_code == 200
+    r = api.post("/v1/batches")
+    assert error_of(r) == (403, None, "insufficient_permissions")
+    assert "Viewers of a team only read." in r.json()["error"]["message"]
+
+
+def test_a_wrong_method_is_405_whatever_the_key_may(viewer: User, team: Team) -> None:
+    api = api_client(viewer, team, scopes=["files:read"])
+    for path in ("/v1/models", "/v1/batches"):
+        assert api.delete(path).status_code == 405
+
+
+def test_x_api_key_is_as_good_as_bearer(
+    client: Client, owner: User, team: Team
+) -> None:
+    token = create_api_key(team=team, user=owner, name="test")
+    for headers in (
+        {"x-api-key": token},
+        {"x-api-key": token, "authorization": f"Bearer {token}"},
+        {"x-api-key": f" {token} ", "authorization": "Basic abc"},
+    ):
+        assert client.get("/v1/files", headers=headers).status_code == 200
+
+
+def test_two_different_keys_are_refused(
+    client: Client, owner: User, team: Team
+) -> None:
+    one, two = (create_api_key(team=team, user=owner, name=n) for n in "ab")
+    headers = {"x-api-key": one, "authorization": f"Bearer {two}"}
+    r = client.get("/v1/files", headers=headers)
+    assert error_of(r) == REFUSED
+    message = r.json()["error"]["message"]
+    assert "different API keys" in message
+    assert one not in message
+    assert two not in message
+    assert error_of(client.get("/v1/files", headers={"x-api-key": "no"})) == REFUSED
+
+
+def test_a_view_without_a_scope_serves_nobody(owner: User, team: Team) -> None:
+    @api_view(["GET"])
+    def forgotten(request: Request) -> Response:
+        return Response({})
+
+    token = create_api_key(team=team, user=owner, name="test")
+    request = APIRequestFactory().get("/", headers={"authorization": f"Bearer {token}"})
+    with pytest.raises(ImproperlyConfigured, match=r"must say @scope"):
+        forgotten(request)
