@@ -187,11 +187,13 @@ class ApiKeyAdmin(admin.ModelAdmin):
     exclude = ["digest"]
     actions = ["revoke"]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         """New keys are asked for in their own words."""
         if obj is None:
             kwargs["form"] = NewKeyForm
-        return super().get_form(request, obj, **kwargs)
+        return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """For new keys what people choose; for others all but the hash."""

@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from batchsite.accounts.models import User
-from jobs.web import engines, pages
+from jobs.web import engines, pages, webhooks
 
 THEMES = ("auto", "light", "dark")
 
@@ -20,11 +20,16 @@ def theme(request: HttpRequest) -> str:
     return chosen if chosen in THEMES else "auto"
 
 
+def alarms(user: User) -> list[engines.Alarm]:
+    """What keeps every batch from moving, and webhooks of the user's teams that failed."""
+    return [*engines.alarms(), *webhooks.alarms(user)]
+
+
 def site(request: HttpRequest) -> dict[str, Any]:
     """The theme; and, queried when a template first asks, alarms and active batches."""
     ctx: dict[str, Any] = {"theme": theme(request), "themes": THEMES}
     user = getattr(request, "user", None)
     if isinstance(user, User):
-        ctx["alarms"] = cache(engines.alarms)
+        ctx["alarms"] = cache(partial(alarms, user))
         ctx["active_batches"] = cache(partial(pages.active_count, user))
     return ctx

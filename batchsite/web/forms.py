@@ -177,6 +177,9 @@ class KeyForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """A key that was narrowed to nothing would open nothing."""
         data = super().clean() or {}
+        if data.get("expires") != ON_DATE:
+            # The field is not in sight.
+            self.errors.pop("last_day", None)
         if data.get("reach") == "some" and not self.scopes:
             self.add_error("reach", "Choose at least one thing that the key may do.")
         return data

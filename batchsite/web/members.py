@@ -48,7 +48,9 @@ def _page(request: HttpRequest, team: Team, form: PersonForm) -> HttpResponse:
         "rows": rows,
         "manages": manages,
         "roles": Membership.Role.values,
-        "owners": team.memberships.filter(role=Membership.Role.OWNER).count(),
+        "owners": team.memberships.filter(
+            role=Membership.Role.OWNER, user__is_active=True
+        ).count(),
         "form": form,
     }
     if manages:

@@ -44,9 +44,9 @@ def team_list(request: HttpRequest) -> HttpResponse:
     # A NUL is no text for PostgreSQL.
     q = request.GET.get("q", "").replace("\0", "").strip()
     chosen = teams.filter(name__icontains=q)
-    rows = Paginator(chosen.annotate(people=Count("memberships")), TEAMS).get_page(
-        request.GET.get("page")
-    )
+    rows = Paginator(
+        chosen.annotate(people=Count("memberships")).order_by("name"), TEAMS
+    ).get_page(request.GET.get("page"))
     for team in rows:
         team.my_role = roles.get(team.pk, "")  # type: ignore[attr-defined]  # for the template alone
     ctx = {"rows": rows, "q": q, "any": bool(found)}

@@ -15,10 +15,10 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs.web import engines
+from jobs.access import person
 from jobs.web.conditional import fragment
 
-from .context import THEMES
+from .context import THEMES, alarms
 from .forms import SignInForm
 
 THEME_SECONDS = 365 * 24 * 3600
@@ -80,5 +80,5 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
 @login_required
 def alarm_list(request: HttpRequest) -> HttpResponse:
     """The frame's alarms alone, for its poll."""
-    found = engines.alarms()
+    found = alarms(person(request))
     return fragment(request, "site/_alarms.html", {"alarms": found}, found)

@@ -19,7 +19,7 @@ register = template.Library()
 SECTIONS = (
     ("team-people", "People", "people:read"),
     ("team-keys", "API keys", "people:read"),
-    ("team-webhooks", "Webhooks", "webhooks:manage"),
+    ("team-webhooks", "Webhooks", "webhooks:read"),
     ("team-limits", "Limits", "people:read"),
     ("team-audit", "Audit log", "audit:read"),
 )
@@ -74,8 +74,9 @@ def time_zone() -> str:
 
 @register.filter
 def lone_owner(member: Membership, owners: int) -> bool:
-    """Whether the team would have no owner without this member."""
-    return member.role == Membership.Role.OWNER and owners <= 1
+    """Whether the team, with so many owners who can sign in, has none but this one."""
+    others = owners - member.user.is_active
+    return member.role == Membership.Role.OWNER and others < 1
 
 
 KEY_CHIPS = {
