@@ -40,6 +40,14 @@ case "${1:-fast}" in
     part "faults" pytest "${arguments[@]}" -m "slow and not vllm and not browser"
     part "conformance" pytest "${arguments[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" -m fuzzing
+    if command -v node >/dev/null && command -v npm >/dev/null; then
+      part "Node SDK" pytest "${arguments[@]}" -m node
+    elif [ -n "${REQUIRE_ALL:-}" ]; then
+      echo "Node.js or npm is missing (Debian packages: nodejs npm)" >&2
+      exit 1
+    else
+      echo "Node.js and npm were not found: the tests of OpenAI's Node client did not run"
+    fi
     part "browser" pytest "${arguments[@]}" -m browser
     part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}"
     ;;
