@@ -26,6 +26,9 @@ export BATCHSITE_DATA="$scratch"
 step "missing migrations"
 python manage.py makemigrations --check --dry-run
 
+step "API description"
+python manage.py spectacular --validate --fail-on-warn >/dev/null
+
 step "deploy checks"
 BATCHSITE_PRODUCTION=1 ALLOWED_HOSTS=batchsite.example.com \
   SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(64))')" \

@@ -79,7 +79,8 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
 @functools.cache
 def document() -> Schema:
     """The whole description; made once in each process."""
-    made: Schema = SchemaGenerator().get_schema(request=None, public=True)
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call]  # spectacular is
+    made: Schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # as above
     return made
 
 

@@ -20,7 +20,8 @@ BOOLEAN: Schema = {"type": "boolean"}
 ANYTHING: Schema = {"type": "object"}
 UNIX: Schema = {"type": "integer", "description": "Seconds since 1970."}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-MAX_UPLOAD_BYTES = 8 << 30
+UPLOAD_BYTES = 8 << 30
+UPLOADABLE = [p for p in BatchFile.Purpose.values if p != "batch_output"]
 
 
 def ref(name: str) -> Schema:
@@ -202,6 +203,36 @@ RESULT_LINE = obj(
     response=or_null(obj(status_code={"type": "integer"}, request_id=text(), body={})),
     error=or_null(obj(code=text(), message=text())),
 )
+EVENT = obj(
+    id=text(),
+    object={"const": "batch.event"},
+    created_at=UNIX,
+    kind=text(),
+    old_status=or_null(one_of(Batch.Status.values)),
+    new_status=or_null(one_of(Batch.Status.values)),
+    message=or_null(text()),
+    data=or_null(ANYTHING),
+)
+ESTIMATE = obj(
+    input_tokens=COUNT,
+    output_tokens_most=or_null(COUNT),
+    output_tokens=or_null(COUNT),
+    seconds=or_null(COUNT),
+    seconds_low=or_null(COUNT),
+    seconds_high=or_null(COUNT),
+    gpu_hours=or_null({"type": "number"}),
+    basis=text(),
+)
+VALIDATION = obj(
+    object={"const": "batch.validation"},
+    valid=BOOLEAN,
+    errors=obj(object={"const": "list"}, data=array(ref("LineError"))),
+    error_count=COUNT,
+    request_counts=obj(total=COUNT),
+    models=array(text()),
+    duplicates=or_null(COUNT),
+    estimate=or_null(ref("Estimate")),
+)
 CREATE = obj(
     "input_file_id",
     "endpoint",
@@ -223,15 +254,14 @@ RETRY = some(
     output_expires_after=or_null(LIFE),
     batchsite=or_null(some(**EXTENSIONS)),
 )
-UPLOAD_PURPOSES = ("assistants", "batch", "fine-tune", "vision")
 BEGIN_UPLOAD = obj(
     "filename",
     "purpose",
     "bytes",
     "mime_type",
-    filename=text(255, least=1),
-    purpose=one_of(UPLOAD_PURPOSES),
-    bytes=whole(0, MAX_UPLOAD_BYTES),
+    filename=text(20_000, least=1),
+    purpose=one_of(UPLOADABLE),
+    bytes=whole(1, UPLOAD_BYTES),
     mime_type=text(200, least=1),
     expires_after=or_null(LIFE),
 )
@@ -244,7 +274,7 @@ SEND_FILE = obj(
     "file",
     "purpose",
     file={"type": "string", "format": "binary"},
-    purpose=one_of(p for p in BatchFile.Purpose.values if p != "batch_output"),
+    purpose=one_of(UPLOADABLE),
     **{
         "expires_after[anchor]": {"const": "created_at"},
         "expires_after[seconds]": whole(*LIFE_SECONDS),
@@ -260,6 +290,9 @@ SCHEMAS: dict[str, Schema] = {
     "CompleteUpload": COMPLETE_UPLOAD,
     "CreateBatch": CREATE,
     "Error": ERROR,
+    "Estimate": ESTIMATE,
+    "Event": EVENT,
+    "EventList": listed("Event"),
     "File": FILE,
     "FileDeleted": obj(id=text(), object={"const": "file"}, deleted={"const": True}),
     "FileList": listed("File"),
@@ -274,4 +307,5 @@ SCHEMAS: dict[str, Schema] = {
     "Upload": UPLOAD,
     "UploadPart": UPLOAD_PART,
     "Usage": USAGE,
+    "Validation": VALIDATION,
 }

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an answer under /v1/ is one that the OpenAPI document describes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from jobs.api.schema.document import document
+
+
+def template_of(route: str) -> str:
+    """A Django route as OpenAPI writes paths."""
+    return "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", route)
+
+
+@functools.cache
+def validator(path: str, method: str, status: str, media_type: str) -> Any:
+    """Checks the bodies of such answers; AssertionError for one not described."""
+    operation = document()["paths"][path][method]
+    assert status in operation["responses"], f"{status} of {method} {path}"
+    response = operation["responses"][status]
+    if "$ref" in response:
+        name = response["$ref"].rpartition("/")[2]
+        response = document()["components"]["responses"][name]
+    assert media_type in response["content"], f"{media_type} of {method} {path}"
+    schema = response["content"][media_type]["schema"]
+    return Draft202012Validator({"components": document()["components"], **schema})
+
+
+@functools.cache
+def of_component(name: str) -> Any:
+    """Checks values of a named schema."""
+    ref = {"$ref": f"#/components/schemas/{name}"}
+    return Draft202012Validator({"components": document()["components"], **ref})
+
+
+def check(answer: Any) -> bytes:
+    """The content; AssertionError when the description does not allow the answer.
+
+    `answer` is the test client's; what streams is read to its end, which closes it.
+    """
+    content: bytes = answer.getvalue()
+    method = answer.request["REQUEST_METHOD"].lower()
+    assert answer["x-request-id"]
+    media_type = answer["Content-Type"].partition(";")[0]
+    match = answer.resolver_match
+    path = template_of(match.route) if match else ""
+    known = document()["paths"].get(path)
+    if known is None or method not in known:
+        # No such path, no such method, or refused before the path was looked at.
+        assert answer.status_code in (400, 401, 404, 405, 413, 429), answer.status_code
+        if method != "head":
+            of_component("Error").validate(answer.json())
+        return content
+    checker = validator(path, method, str(answer.status_code), media_type)
+    if media_type == "application/json":
+        checker.validate(answer.json())
+    return content
