@@ -21,8 +21,8 @@ SILENCE_SECONDS = 60
 # Of a multipart body; jobs.uploads counts what it reads of it.
 ENDLESS = 1 << 62
 
-Environ = dict[str, Any]
-Application = Callable[[Environ, Any], Iterable[bytes]]
+Meta = dict[str, Any]
+Application = Callable[[Meta, Any], Iterable[bytes]]
 
 
 class Stream(Protocol):
@@ -76,19 +76,19 @@ def with_chunked_bodies(
     nothing, or takes nothing of the answer.
     """
 
-    def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        if connection := environ.get("gunicorn.socket"):
+    def call(meta: Meta, start_response: Any) -> Iterable[bytes]:
+        if connection := meta.get("gunicorn.socket"):
             # gunicorn itself waits without end. Its next request resets the time.
             connection.settimeout(silence)
-        coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
-        if coding == "chunked" and environ.get("wsgi.input_terminated"):
-            kind = environ.get("CONTENT_TYPE", "").lower()
+        coding = meta.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
+        if coding == "chunked" and meta.get("wsgi.input_terminated"):
+            kind = meta.get("CONTENT_TYPE", "").lower()
             # Whatever is no upload is read into memory.
             memory = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or ENDLESS
             limit = ENDLESS if kind.startswith("multipart/") else memory
-            environ["wsgi.input"] = ChunkedBody(environ["wsgi.input"], limit)
-            environ["CONTENT_LENGTH"] = str(limit)
-            environ[CHUNKED] = True
-        return application(environ, start_response)
+            meta["wsgi.input"] = ChunkedBody(meta["wsgi.input"], limit)
+            meta["CONTENT_LENGTH"] = str(limit)
+            meta[CHUNKED] = True
+        return application(meta, start_response)
 
     return call
