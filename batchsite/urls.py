@@ -7,11 +7,13 @@ from django.urls import include, path
 from batchsite.web.urls import account_urls, team_urls
 from jobs.api.urls import api_urls
 from jobs.web.urls import job_urls
+from jobs.web.webhook_urls import webhook_urls
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1/", include(api_urls)),
     path("", include(account_urls)),
     path("teams/", include(team_urls)),
+    path("teams/", include(webhook_urls)),
     path("", include(job_urls)),
 ]

@@ -34,6 +34,7 @@ RIGHTS: dict[str, str] = {
     "people:read": Role.VIEWER,
     "people:manage": Role.OWNER,
     "keys:manage": Role.OWNER,
+    "webhooks:read": Role.MEMBER,
     "webhooks:manage": Role.OWNER,
     "audit:read": Role.OWNER,
 }

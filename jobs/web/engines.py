@@ -54,11 +54,12 @@ class EngineCard:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something without which nothing runs, and the command that mends it."""
+    """Something that does not work, and the command or the page that mends it."""
 
     title: str
     text: str
-    command: str
+    command: str = ""
+    page: str = ""
 
 
 def engines() -> list[Engine]:

@@ -12,7 +12,6 @@ import base64
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from standardwebhooks.webhooks import Webhook
 
@@ -41,19 +40,29 @@ def _secret(subject: str, version: int) -> str:
     return f"whsec_{base64.b64encode(key).decode()}"
 
 
-def secrets_of(delivery: WebhookDelivery) -> list[str]:
-    """What signs the message now: the present secret, and the one before for 24 h."""
-    if endpoint := delivery.endpoint:
-        version, rotated = endpoint.secret_version, endpoint.secret_rotated_at
-        subject = endpoint.public_id
-    else:
-        team = delivery.team
-        version, rotated = team.webhook_secret_version, team.webhook_secret_rotated_at
-        subject = f"team-{team.pk}"
+def secrets_of(delivery: WebhookDelivery, *, at: datetime) -> list[str]:
+    """What signs the message: the present secret, and the one before for 24 h."""
+    subject, version, rotated = _signer(delivery)
     versions = [version]
-    if version > 1 and rotated and rotated > timezone.now() - OVERLAP:
+    if version > 1 and rotated and rotated > at - OVERLAP:
         versions.append(version - 1)
     return [_secret(subject, one) for one in versions]
+
+
+def _signer(delivery: WebhookDelivery) -> tuple[str, int, datetime | None]:
+    """Whose secret it is, its version, and when it was rotated last."""
+    if endpoint := delivery.endpoint:
+        return (
+            endpoint.public_id,
+            endpoint.secret_version,
+            endpoint.secret_rotated_at,
+        )
+    team = delivery.team
+    return (
+        f"team-{team.pk}",
+        team.webhook_secret_version,
+        team.webhook_secret_rotated_at,
+    )
 
 
 def headers_for(delivery: WebhookDelivery, *, at: datetime) -> dict[str, str]:
@@ -64,7 +73,7 @@ def headers_for(delivery: WebhookDelivery, *, at: datetime) -> dict[str, str]:
     """
     signatures = [
         Webhook(secret).sign(delivery.public_id, at, delivery.payload)
-        for secret in secrets_of(delivery)
+        for secret in secrets_of(delivery, at=at)
     ]
     return {
         "Content-Type": "application/json",
@@ -73,3 +82,17 @@ def headers_for(delivery: WebhookDelivery, *, at: datetime) -> dict[str, str]:
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def headers_sent(delivery: WebhookDelivery, *, at: datetime) -> dict[str, str]:
+    """The headers of an attempt that was made at that time, for people to read.
+
+    Secrets are not kept, so where the signing one is gone words stand for it.
+    """
+    headers = headers_for(delivery, at=at)
+    rotated = _signer(delivery)[2]
+    if delivery.endpoint is None and not delivery.is_batchs_own:
+        headers["webhook-signature"] = "(by the secret of an endpoint that was deleted)"
+    elif rotated and rotated > at:
+        headers["webhook-signature"] = "(by a secret that was rotated since)"
+    return headers

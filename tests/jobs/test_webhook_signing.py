@@ -24,7 +24,7 @@ from jobs.webhooks.signing import endpoint_secret, headers_for, team_secret
 from tests.conftest import MakeBatch
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
 
-EVENTS = {
+EVENTS: dict[str, type[openai.BaseModel]] = {
     "completed": BatchCompletedWebhookEvent,
     "failed": BatchFailedWebhookEvent,
     "expired": BatchExpiredWebhookEvent,
