@@ -50,6 +50,11 @@ def array(items: Schema, **more: Any) -> Schema:
     return {"type": "array", "items": items, **more}
 
 
+def noted(description: str, schema: Schema) -> Schema:
+    """That, with a description."""
+    return {**schema, "description": description}
+
+
 def or_null(schema: Schema) -> Schema:
     """That, or null."""
     if "$ref" in schema or "enum" in schema:
@@ -85,6 +90,7 @@ def listed(kind: str) -> Schema:
 
 METADATA: Schema = {
     "type": ["object", "null"],
+    "description": "Up to 16 pairs of strings, keys to 64 and values to 512 characters.",
     "maxProperties": METADATA_PAIRS,
     "propertyNames": {"maxLength": METADATA_KEY},
     "additionalProperties": text(METADATA_VALUE),
@@ -137,20 +143,28 @@ USAGE = obj(
     total_tokens=COUNT,
 )
 CHANGEABLE: dict[str, Schema] = {
-    "name": or_null(text(200)),
-    "tags": or_null(array(text(50, least=1), maxItems=20)),
-    "priority": or_null(whole(-100, 100, description="Higher runs first.")),
-    "paused": or_null({**BOOLEAN, "description": "A paused batch starts no request."}),
-    "expires_in_seconds": or_null(whole(*LIFE_SECONDS)),
+    "name": noted("What people call it.", or_null(text(200))),
+    "tags": noted("To find it by.", or_null(array(text(50, least=1), maxItems=20))),
+    "priority": noted("Higher runs first.", or_null(whole(-100, 100))),
+    "paused": noted("A paused batch starts no request.", or_null(BOOLEAN)),
+    "expires_in_seconds": noted(
+        "From its creation, instead of 24 hours.", or_null(whole(*LIFE_SECONDS))
+    ),
 }
 EXTENSIONS: dict[str, Schema] = CHANGEABLE | {
-    "webhook_url": or_null(text(500)),
-    "dedupe": or_null(
-        {**BOOLEAN, "description": "Exact copies of deterministic requests run once."}
+    "webhook_url": noted(
+        "Is told of the batch's progress and end.", or_null(text(500))
     ),
-    "output_order": or_null(one_of(Batch.OutputOrder.values)),
-    "allow_mixed_models": or_null(BOOLEAN),
+    "dedupe": noted(
+        "Exact copies of deterministic requests run once.", or_null(BOOLEAN)
+    ),
+    "output_order": noted(
+        "Of the lines in the result files.",
+        or_null(one_of(Batch.OutputOrder.values)),
+    ),
+    "allow_mixed_models": noted("Lines may name different models.", or_null(BOOLEAN)),
 }
+OUTPUT_LIFE = noted("The life of the result files.", or_null(LIFE))
 BATCHSITE = obj(
     name=text(),
     tags=array(text()),
@@ -237,12 +251,12 @@ CREATE = obj(
     "input_file_id",
     "endpoint",
     "completion_window",
-    input_file_id=text(100, least=1),
-    endpoint=one_of(ENDPOINTS),
+    input_file_id=noted("A file for batches.", text(100, least=1)),
+    endpoint=noted("The `url` of every line.", one_of(ENDPOINTS)),
     completion_window={"const": "24h"},
     metadata=METADATA,
-    output_expires_after=or_null(LIFE),
-    batchsite=or_null(some(**EXTENSIONS)),
+    output_expires_after=OUTPUT_LIFE,
+    batchsite=noted("What OpenAI does not have.", or_null(some(**EXTENSIONS))),
 )
 UPDATE = some(metadata=METADATA, batchsite=or_null(some(**CHANGEABLE)))
 RETRY = some(
@@ -251,8 +265,8 @@ RETRY = some(
     body=or_null(ANYTHING),
     system_prompt=or_null(text(least=1)),
     metadata=METADATA,
-    output_expires_after=or_null(LIFE),
-    batchsite=or_null(some(**EXTENSIONS)),
+    output_expires_after=OUTPUT_LIFE,
+    batchsite=noted("What OpenAI does not have.", or_null(some(**EXTENSIONS))),
 )
 BEGIN_UPLOAD = obj(
     "filename",

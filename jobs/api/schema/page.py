@@ -121,26 +121,31 @@ def words(schema: Schema) -> str:
     if "anyOf" in schema:
         return " or ".join(words(part) for part in schema["anyOf"])
     if "const" in schema:
-        return f"{schema['const']!r}" if schema["const"] is not True else "true"
+        return "true" if schema["const"] is True else str(schema["const"])
     if "enum" in schema:
         return ", ".join(schema["enum"])
     kinds = schema.get("type", "anything")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    first, *others = kinds
-    if first == "array":
-        first = f"list of {words(schema['items'])}"
+    first, *others = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join([bounded(first, schema), *others])
+
+
+def bounded(kind: str, schema: Schema) -> str:
+    """A type with the range of its values, in words."""
     if schema.get("format") == "binary":
-        first = "bytes"
-    return " or ".join([f"{first}{bounds(schema)}", *others])
+        return "bytes"
+    if kind == "array":
+        inner = words(schema["items"]).replace("string", "strings", 1)
+        return f"list of {between(schema, 'Items')}{inner}"
+    if kind == "string" and "maxLength" in schema:
+        return f"string of {between(schema, 'Length')}characters"
+    if "maximum" in schema:
+        return f"{kind} from {schema['minimum']:,} to {schema['maximum']:,}"
+    return kind
 
 
-def bounds(schema: Schema) -> str:
-    """The range of a number or of a length, in words."""
-    for least, most, unit in (
-        ("minimum", "maximum", ""),
-        ("minLength", "maxLength", " characters"),
-        ("minItems", "maxItems", " entries"),
-    ):
-        if most in schema:
-            return f", {schema.get(least, 0):,} to {schema[most]:,}{unit}"
-    return ""
+def between(schema: Schema, what: str) -> str:
+    """In words, such as "1 to 50 " or "up to 50 "; nothing without a limit."""
+    most, least = schema.get(f"max{what}"), schema.get(f"min{what}")
+    if most is None:
+        return ""
+    return f"{least:,} to {most:,} " if least else f"up to {most:,} "
