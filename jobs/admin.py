@@ -29,6 +29,8 @@ from .models import (
     ServedModel,
     Suspect,
     ThroughputSample,
+    Upload,
+    UploadPart,
     WebhookDelivery,
     WorkerProcess,
 )
@@ -153,6 +155,7 @@ class BatchFileAdmin(ReadOnly):
         "filename",
         "purpose",
         "bytes",
+        "lines",
         "team",
         "created_at",
         "expires_at",
@@ -161,6 +164,34 @@ class BatchFileAdmin(ReadOnly):
     list_filter = ["purpose", "team"]
     search_fields = ["public_id", "filename"]
     list_select_related = ["team"]
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnly):
+    list_display = [
+        "public_id",
+        "filename",
+        "purpose",
+        "bytes",
+        "status",
+        "team",
+        "created_at",
+        "expires_at",
+    ]
+    list_filter = ["status", "purpose", "team"]
+    search_fields = ["public_id", "filename"]
+    list_select_related = ["team"]
+    raw_id_fields = ["file"]
+
+
+@admin.register(UploadPart)
+class UploadPartAdmin(ReadOnly):
+    """Parts of pending uploads; they go with its end."""
+
+    list_display = ["public_id", "upload", "bytes", "created_at"]
+    search_fields = ["public_id", "=upload__public_id"]
+    list_select_related = ["upload"]
+    raw_id_fields = ["upload"]
 
 
 @admin.register(BatchRequest)

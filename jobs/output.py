@@ -159,12 +159,14 @@ class Written:
     spool: IO[bytes]
     sha: hashlib._Hash
     size: int = 0
+    lines: int = 0
 
     def write(self, line: bytes) -> None:
         """Append one line."""
         self.spool.write(line)
         self.sha.update(line)
         self.size += len(line)
+        self.lines += 1
 
 
 def pages(
@@ -288,6 +290,7 @@ def _as_row(batch: Batch, written: Written, role: str, storage_name: str) -> Bat
         filename=f"{batch.public_id}_{role}.jsonl",
         purpose=BatchFile.Purpose.BATCH_OUTPUT,
         bytes=written.size,
+        lines=written.lines,
         sha256=written.sha.hexdigest(),
         storage_name=storage_name,
         created_at=now,

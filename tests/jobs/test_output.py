@@ -34,6 +34,7 @@ def lines(file: BatchFile | None) -> list[dict[str, Any]]:
     with default_storage.open(file.storage_name) as stream:
         content = stream.read()
     assert len(content) == file.bytes
+    assert content.count(b"\n") == file.lines
     return [json.loads(row) for row in content.splitlines()]
 
 
