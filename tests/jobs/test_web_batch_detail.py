@@ -266,7 +266,7 @@ def test_query_counts(
     address = f"/batches/{batch.public_id}/"
 
     # session, user, batch, samples, results, events, role, failures; the frame's three
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         client.get(address)
     # session, user, batch, samples
     with django_assert_num_queries(4):

@@ -190,7 +190,7 @@ def test_queries_do_not_grow_with_the_rows(
     client.force_login(owner)
 
     # session, user, batches; the frame adds active batches, engines, control workers
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         client.get("/batches/")
     with django_assert_num_queries(3):
         client.get("/batches/", headers=HTMX)

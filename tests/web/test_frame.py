@@ -93,7 +93,7 @@ def test_no_alarm_while_all_is_well(
     client.force_login(owner)
 
     # session, user, engines, control workers
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         r = client.get("/alarms/", headers={"hx-request": "true"})
     again = client.get("/alarms/", headers={"if-none-match": r["ETag"]})
 
