@@ -121,7 +121,10 @@ def _look(wanted: Sequence[str]) -> Look:
 def _is_good(look: Look, wanted: Sequence[str]) -> bool:
     age = time.monotonic() - look.at
     rest = look.took / LOOK_SHARE
-    return age < rest or (age < LOOK_SECONDS and _has_all(look, wanted))
+    if _has_all(look, wanted):
+        return age < max(rest, LOOK_SECONDS)
+    # A batch that is new is looked for at once, unless looking takes long.
+    return rest > LOOK_SECONDS and age < rest
 
 
 def _has_all(look: Look, wanted: Sequence[str]) -> bool:

@@ -24,6 +24,12 @@ BODY = (
     ' "odd": "\\ud800", "temperature": 1.50}'
 )
 
+RESULTS: dict[str, dict[str, Any]] = {
+    "c": {"outcome": "completed", "status_code": 200, "body": "{}"},
+    "f": {"outcome": "failed", "status_code": 400, "body": "{}"},
+    "x": {"outcome": "failed", "error_code": "batch_expired"},
+}
+
 
 @pytest.fixture(autouse=True)
 def tiny(db: None) -> ServedModel:
@@ -51,13 +57,8 @@ def ended(make_batch: MakeBatch, outcomes: str, **over: Any) -> Batch:
             body=BODY.replace("NUMBER", str(index)),
             run_order=index,
         )
-        columns: dict[str, Any] = {
-            "c": {"outcome": "completed", "status_code": 200, "body": "{}"},
-            "f": {"outcome": "failed", "status_code": 400, "body": "{}"},
-            "x": {"outcome": "failed", "error_code": "batch_expired"},
-        }[letter]
         Result.objects.create(
-            request=request, batch=batch, index=index, seq=index + 1, **columns
+            request=request, batch=batch, index=index, seq=index + 1, **RESULTS[letter]
         )
     return batch
 

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST /v1/batches/validate, and the estimate that it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django_q.models import OrmQ
+from rest_framework.test import APIClient
+
+from batchsite.accounts.models import Team, User
+from jobs.estimates import speed_of
+from jobs.models import (
+    Batch,
+    BatchEvent,
+    BatchFile,
+    BatchRequest,
+    Engine,
+    Measurement,
+    ServedModel,
+)
+from tests.conftest import MakeFile
+from tests.inputs import api_client, chat_lines, error_of
+from tests.jobs.rows import external_engine
+
+
+@pytest.fixture(autouse=True)
+def tiny(db: None) -> ServedModel:
+    return ServedModel.objects.create(name="tiny")
+
+
+def validate(api: APIClient, file: BatchFile | str, **over: Any) -> Any:
+    body = {
+        "input_file_id": file if isinstance(file, str) else file.public_id,
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
+    return api.post("/v1/batches/validate", body | over, format="json")
+
+
+def measured(
+    model: ServedModel, engine: Engine | None = None, **over: Any
+) -> Measurement:
+    columns = {"rows": 10, "input_tokens": 50, "output_tokens": 400, "seconds": 20.0}
+    return Measurement.objects.create(
+        served_model=model, engine=engine or external_engine(), **(columns | over)
+    )
+
+
+def lines(*bodies: dict[str, Any], url: str = "/v1/chat/completions") -> bytes:
+    return "\n".join(
+        json.dumps({"custom_id": str(n), "method": "POST", "url": url, "body": body})
+        for n, body in enumerate(bodies)
+    ).encode()
+
+
+def chat(text: str, **over: Any) -> dict[str, Any]:
+    return {"model": "tiny", "messages": [{"role": "user", "content": text}], **over}
+
+
+def test_a_good_file_is_valid_and_nothing_is_made(
+    api: APIClient, make_file: MakeFile, data_folder: Path
+) -> None:
+    r = validate(api, make_file(chat_lines(3)))
+    assert r.status_code == 200
+    found = r.json()
+    assert found["object"] == "batch.validation"
+    assert found["valid"] is True
+    assert found["errors"] == {"object": "list", "data": []}
+    assert found["error_count"] == 0
+    assert found["request_counts"] == {"total": 3}
+    assert found["models"] == ["tiny"]
+    assert found["duplicates"] == 0
+    for table in (Batch, BatchRequest, BatchEvent, OrmQ):
+        assert not table._default_manager.exists()
+    assert not any((data_folder / "spool").glob("intake-*"))
+
+
+def test_errors_are_those_that_the_batch_would_have(
+    api: APIClient, make_file: MakeFile
+) -> None:
+    content = chat_lines(2) + b"x\n" * 1500
+    found = validate(api, make_file(content)).json()
+    assert found["valid"] is False
+    assert found["error_count"] == 1500
+    assert len(found["errors"]["data"]) == 1000
+    assert found["errors"]["data"][0] == {
+        "code": "invalid_json_line",
+        "message": "This line is not parseable as valid JSON.",
+        "param": None,
+        "line": 3,
+    }
+    assert found["request_counts"] == {"total": 1502}
+    assert found["duplicates"] is None
+    assert found["estimate"] is None
+
+
+def test_a_file_that_is_not_there_is_an_error_of_the_batch_too(
+    api: APIClient, stranger: User, other_team: Team, make_file: MakeFile
+) -> None:
+    foreign = validate(api_client(stranger, other_team), make_file()).json()
+    for found in (foreign, validate(api, "file-none").json()):
+        (error,) = found["errors"]["data"]
+        assert (error["code"], error["param"]) == ("invalid_request", "file_id")
+        assert found["valid"] is False
+
+
+def test_the_options_of_the_batch_count(api: APIClient, make_file: MakeFile) -> None:
+    ServedModel.objects.create(name="other")
+    copy = chat("same", temperature=0)
+    file = make_file(lines(copy, chat("b", model="other"), copy))
+    (error,) = validate(api, file).json()["errors"]["data"]
+    assert error["code"] == "mismatched_model"
+    mixed = {"allow_mixed_models": True}
+    found = validate(api, file, batchsite=mixed).json()
+    assert found["valid"] is True
+    assert found["models"] == ["tiny", "other"]
+    assert found["duplicates"] == 1
+    found = validate(api, file, batchsite=mixed | {"dedupe": False}).json()
+    assert found["duplicates"] == 0
+
+
+def test_the_call_takes_what_create_takes(api: APIClient, make_file: MakeFile) -> None:
+    file = make_file(chat_lines(1))
+    r = validate(api, file, metadata={"a": "1"}, batchsite={"priority": 5})
+    assert r.status_code == 200
+    r = validate(api, file, completion_window="1h")
+    assert error_of(r) == (400, "completion_window", "invalid_value")
+    r = validate(api, file, batchsite={"priority": 101})
+    assert error_of(r)[1] == "batchsite.priority"
+
+
+def test_viewers_do_not_validate(viewer: User, team: Team, make_file: MakeFile) -> None:
+    r = validate(api_client(viewer, team), make_file())
+    assert r.status_code == 403
+
+
+def test_without_history_only_what_the_file_says_is_estimated(
+    api: APIClient, make_file: MakeFile
+) -> None:
+    file = make_file(
+        lines(chat("a" * 400, max_tokens=50), chat("b", max_tokens=30, n=2))
+    )
+    found = validate(api, file).json()["estimate"]
+    # about four characters a token
+    assert 100 < found["input_tokens"] < 160
+    assert found["output_tokens_most"] == 110
+    assert found["output_tokens"] is found["seconds"] is found["gpu_hours"] is None
+    assert "tiny never ran here" in found["basis"]
+    unlimited = make_file(lines(chat("a", max_tokens=5), chat("b")))
+    found = validate(api, unlimited).json()["estimate"]
+    assert found["output_tokens_most"] is None
+
+
+def test_history_tells_time_answers_and_gpu_hours(
+    api: APIClient, make_file: MakeFile, tiny: ServedModel
+) -> None:
+    engine = external_engine()
+    engine.gauges = {"gpus": [{}, {}]}
+    engine.save(update_fields=["gauges"])
+    # 40 tokens a request, 20 a second
+    measured(tiny, engine)
+    copy = chat("c", seed=1)
+    many = [chat(f"a{n}") for n in range(38)]
+    file = make_file(lines(*many, chat("b", max_tokens=10), copy, copy))
+    found = validate(api, file).json()["estimate"]
+    # one may not have more than 10, and one is a copy that costs nothing
+    assert found["output_tokens"] == 39 * 40 + 10
+    seconds = (39 * 40 + 10) / 20
+    assert found["seconds"] == round(seconds)
+    assert found["seconds_low"] < found["seconds"] < found["seconds_high"]
+    assert found["gpu_hours"] == pytest.approx(2 * seconds / 3600, abs=0.0001)
+    assert "newest 1 measurements of tiny" in found["basis"]
+
+
+def test_embeddings_take_time_but_no_output_tokens(
+    api: APIClient, make_file: MakeFile, tiny: ServedModel
+) -> None:
+    measured(tiny, output_tokens=0)
+    url = "/v1/embeddings"
+    rows = [{"model": "tiny", "input": "abc"}] * 20
+    found = validate(api, make_file(lines(*rows, url=url)), endpoint=url).json()
+    estimate = found["estimate"]
+    assert (estimate["output_tokens_most"], estimate["output_tokens"]) == (0, 0)
+    # 10 requests in 20 s
+    assert estimate["seconds"] == 40
+    assert estimate["gpu_hours"] is None
+
+
+def test_a_speed_spans_the_middle_of_the_newest_measurements(
+    tiny: ServedModel,
+) -> None:
+    engine = external_engine()
+    assert speed_of("tiny") is None
+    measured(tiny, engine, output_tokens=1)
+    for tokens in [100] + [400] * 18 + [4000]:
+        measured(tiny, engine, output_tokens=tokens)
+    speed = speed_of("tiny")
+    assert speed is not None
+    assert speed.measurements == 20
+    assert speed.rows == pytest.approx(0.5)
+    assert speed.tokens == pytest.approx((100 + 18 * 400 + 4000) / 400)
+    # neither the slowest nor the fastest one decides
+    assert speed.slow == pytest.approx(20 / speed.tokens)
+    assert speed.fast == pytest.approx(1.1)
