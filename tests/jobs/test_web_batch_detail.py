@@ -265,7 +265,7 @@ def test_query_counts(
     client.force_login(owner)
     address = f"/batches/{batch.public_id}/"
 
-    # session, user, batch, samples, results, events, role, failures; the frame's three
+    # session, user, batch, samples, results, events, role, failures; the frame's four
     with django_assert_num_queries(12):
         client.get(address)
     # session, user, batch, samples

@@ -189,7 +189,8 @@ def test_queries_do_not_grow_with_the_rows(
         rows.running(make_batch, name=f"b{n}")
     client.force_login(owner)
 
-    # session, user, batches; the frame adds active batches, engines, control workers
+    # session, user, batches; the frame adds active batches, engines, control
+    # workers, webhooks
     with django_assert_num_queries(7):
         client.get("/batches/")
     with django_assert_num_queries(3):

@@ -92,7 +92,7 @@ def test_no_alarm_while_all_is_well(
     rows.managed()
     client.force_login(owner)
 
-    # session, user, engines, control workers
+    # session, user, engines, control workers, webhooks that were switched off
     with django_assert_num_queries(5):
         r = client.get("/alarms/", headers={"hx-request": "true"})
     again = client.get("/alarms/", headers={"if-none-match": r["ETag"]})
