@@ -69,7 +69,11 @@ def password_change(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, user)
-        record(action="password.change", actor=user, address=client_address(request))
+        record(
+            action="account.password_change",
+            actor=user,
+            address=client_address(request),
+        )
         messages.success(
             request, "Your password is changed. Other browsers are signed out."
         )
@@ -89,7 +93,7 @@ class PasswordByLink(PasswordResetConfirmView):
         user: User = form.user
         response = super().form_valid(form)
         record(
-            action="password.set",
+            action="account.password_set",
             actor=user,
             target=user.email,
             address=client_address(self.request),

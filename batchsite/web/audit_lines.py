@@ -9,28 +9,46 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from batchsite.accounts.models import AuditEvent, Team, User
 
 # action: what the person did, with the target and the event's own facts.
 WORDS = {
+    "account.locked": "was locked out after too many wrong passwords for {target}",
+    "account.password_change": "changed the own password",
+    "account.password_set": "set the own password by a link",
+    "account.sign_in": "signed in",
+    "account.sign_in_failed": "gave a wrong password for {target}",
+    "account.sign_out": "signed out",
+    "admin.add": "added the {target} in the admin",
+    "admin.change": "changed the {target} in the admin",
+    "admin.delete": "deleted the {target} in the admin",
     "audit.export": "downloaded this log",
     "batch.cancel": "cancelled the batch {target}",
+    "batch.update": "changed the batch {target}: {changed}",
     "file.delete": "deleted the file {target}",
     "file.download": "downloaded the file {target}",
+    "file.expire": "removed the file {target}, whose time was over",
     "key.create": "made the API key “{name}” ({target}…) for {user}",
     "key.revoke": "revoked the API key “{name}” ({target}…) of {user}",
     "member.add": "added {target} as {role}",
     "member.link": "made a link that sets the password of {target}",
     "member.remove": "removed {target}, who was {role}",
     "member.role": "made {target} {role}, before {before}",
-    "password.change": "changed the own password",
-    "password.set": "set the own password by a link",
+    "webhook.change": "changed the webhook to {url}",
+    "webhook.create": "made a webhook to {url}",
+    "webhook.delete": "deleted the webhook to {url}",
+    "webhook.disable": "switched the webhook to {url} off: {reason}",
+    "webhook.enable": "switched the webhook to {url} on",
+    "webhook.redeliver": "sent the message {target} to {url} again",
+    "webhook.rotate": "gave {target} another webhook secret",
+    "webhook.secret": "looked at the webhook secret of {target}",
+    "webhook.test": "sent a test message to {url}",
 }
-# What people do to their own account belongs to no team; it is shown to all of theirs.
-PERSONAL = ("password.change", "password.set")
+# What happens to people's accounts belongs to no team; it is shown to all of theirs.
+PERSONAL = "account."
 CHUNK = 1000
 
 
@@ -47,10 +65,10 @@ class Filter:
 
 
 class _Facts(dict[str, Any]):
-    """What an event does not say is left out."""
+    """What an event does not say, as those of older versions, is a dash."""
 
     def __missing__(self, key: str) -> str:
-        return "?"
+        return "–"  # noqa: RUF001 - meant
 
 
 def words(event: AuditEvent) -> str:
@@ -61,13 +79,17 @@ def words(event: AuditEvent) -> str:
     pattern = WORDS.get(event.action)
     if pattern is None:
         return f"{event.action} {event.target}".strip()
-    facts = event.data if isinstance(event.data, dict) else {}
-    return pattern.format_map(_Facts(facts | {"target": event.target}))
+    said = _Facts(target=event.target)
+    for name, value in event.data.items():
+        said[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return pattern.format_map(said)
 
 
 def who(event: AuditEvent) -> str:
-    """The person's address; the service where nobody is named."""
-    return event.actor.email if event.actor else "the service"
+    """The person's address, or who else it was."""
+    if event.actor:
+        return event.actor.email
+    return "somebody" if event.action.startswith(PERSONAL) else "the service"
 
 
 def page(
@@ -84,7 +106,10 @@ def page(
     """
     people = User.objects.filter(memberships__team=team)
     own = AuditEvent.objects.filter(
-        team__isnull=True, action__in=PERSONAL, actor__in=people.values("pk")
+        Q(actor__in=people.values("pk"))
+        | Q(actor__isnull=True, target__in=people.values("email")),
+        team__isnull=True,
+        action__startswith=PERSONAL,
     )
     found = [
         list(_narrow(events, chosen, before=before, after=after)[:limit])

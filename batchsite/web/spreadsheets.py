@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 # What makes a spreadsheet take a cell for a formula.
 # Source: OWASP, "CSV Injection"; the last four are the wide forms of the first.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - meant
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 class _Line:

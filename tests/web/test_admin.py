@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -24,7 +26,6 @@ WRITTEN_BY_THE_SERVICE = {
     "result",
     "auditevent",
     "batchrequest",
-    "apikey",
 }
 
 
@@ -173,6 +174,80 @@ def test_revoke_action_shuts_a_key_out_once(
     assert "0 keys were revoked." in second.content.decode()
     assert not ApiKey.objects.usable().exists()
     assert AuditEvent.objects.filter(action="key.revoke").count() == 1
+
+
+def new_key(team: Team, user: User, **over: object) -> dict[str, object]:
+    fields = {"team": team.pk, "user": user.pk, "name": "nightly", "days": "30"}
+    return fields | over
+
+
+def test_a_key_is_made_in_the_admin_and_its_token_shown_once(
+    client: Client, staff: User, team: Team, teammate: User
+) -> None:
+    client.force_login(staff)
+    fields = new_key(team, teammate, scopes=["files:read", "batches:write"])
+
+    r = client.post("/admin/accounts/apikey/add/", fields, follow=True)
+    later = client.get("/admin/accounts/apikey/").content.decode()
+
+    token = re.findall(r"sk-bs-[0-9a-f]{64}", r.content.decode())[0]
+    assert token not in later
+    key = ApiKey.objects.get()
+    assert (key.user, key.scopes) == (teammate, ["batches:write", "files:read"])
+    assert key.expiry is not None
+    api = Client(headers={"authorization": f"Bearer {token}"})
+    assert api.get("/v1/batches").status_code == 200
+    assert AuditEvent.objects.get(action="key.create").actor == staff
+
+
+def test_a_key_in_the_admin_is_for_somebody_in_the_team(
+    client: Client, staff: User, team: Team, stranger: User
+) -> None:
+    client.force_login(staff)
+
+    r = client.post("/admin/accounts/apikey/add/", new_key(team, stranger))
+
+    assert "This person is not in that team." in r.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_keys_do_not_change_in_the_admin(
+    client: Client, staff: User, team: Team, owner: User
+) -> None:
+    create_api_key(team=team, user=owner, name="nightly")
+    key = ApiKey.objects.get()
+    client.force_login(staff)
+    address = f"/admin/accounts/apikey/{key.pk}"
+
+    assert client.post(f"{address}/change/", {"name": "x"}).status_code == 403
+    assert client.post(f"{address}/delete/", {"post": "yes"}).status_code == 403
+    assert "nightly" in client.get(f"{address}/change/").content.decode()
+
+
+def test_limits_of_a_team_are_set_in_the_admin(
+    client: Client, staff: User, team: Team
+) -> None:
+    client.force_login(staff)
+    address = f"/admin/accounts/team/{team.pk}/change/"
+    fields = {
+        "name": "Blue",
+        "weight": "2",
+        "max_queued_requests": "500",
+        "batch_seconds": "3600",
+        "memberships-TOTAL_FORMS": "0",
+        "memberships-INITIAL_FORMS": "0",
+    }
+
+    asked = client.get(address).content.decode()
+    saved = client.post(address, fields)
+    refused = client.post(address, fields | {"batch_seconds": "60"})
+
+    assert "Limits of the queue" in asked
+    assert "Largest batch file in bytes; empty:" in asked
+    assert saved.status_code == 302
+    team.refresh_from_db()
+    assert (team.max_queued_requests, team.max_file_bytes) == (500, None)
+    assert "team_batch_seconds_in_range" in refused.content.decode()
 
 
 def test_a_person_is_added_by_e_mail_address(client: Client, staff: User) -> None:
