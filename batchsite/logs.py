@@ -66,6 +66,8 @@ def configure(_config: dict[str, Any]) -> None:
                 # One line per request is the web server's business.
                 "django_structlog": {"level": "WARNING"},
                 "django-q": {"level": "WARNING"},
+                # Sign-ins are in the audit log.
+                "axes": {"level": "WARNING"},
             },
         }
     )

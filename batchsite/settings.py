@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -112,7 +113,7 @@ BATCHSITE_WEBHOOK_ALLOWED: list[str] = env.list("BATCHSITE_WEBHOOK_ALLOWED", def
 
 # --- applications
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "batchsite.accounts.apps.AuditedAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -127,8 +128,9 @@ INSTALLED_APPS = [
     "django_q",
     "django_structlog",
     "csp",
+    "axes",
     "batchsite",
-    "batchsite.accounts",
+    "batchsite.accounts.apps.AccountsConfig",
     "batchsite.web",
     "jobs",
     "curation",
@@ -137,6 +139,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "jobs.api.throttling.RateHeadersMiddleware",
     "jobs.api.errors.OpenAIErrorMiddleware",
+    "batchsite.headers.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
@@ -148,6 +151,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # The last one, as django-axes asks for: it replaces the answer of a sign-in.
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "batchsite.urls"
 WSGI_APPLICATION = "batchsite.wsgi.application"
@@ -212,6 +217,25 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "batch-list"
 LOGOUT_REDIRECT_URL = "login"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# Ten wrong passwords for an account from one address, then a quarter of an hour's wait.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_USERNAME_CALLABLE = "batchsite.accounts.sign_ins.tried_name"
+AXES_CLIENT_IP_CALLABLE = "batchsite.accounts.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "batchsite.web.lockout.locked_out"
+# Sign-ins are in the audit log.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+# A link with which a new person sets a password, in seconds.
+PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -312,6 +336,10 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
 SECURE_HSTS_SECONDS = env.int(

@@ -19,6 +19,15 @@ from jobs.submit import Refused
 
 # What the client sent is quoted in messages up to this many characters.
 QUOTED = 200
+OF_THE_BODY = {
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "content-disposition",
+    "content-language",
+    "etag",
+    "last-modified",
+}
 NO_KEY = (
     "You didn't provide an API key. You need to provide your API key in an"
     " Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
@@ -204,4 +213,9 @@ class OpenAIErrorMiddleware:
             message = SERVER_ERROR
         else:
             message = f"The request was refused: {response.reason_phrase}."
-        return JsonResponse(envelope(message, status=status), status=status)
+        told = JsonResponse(envelope(message, status=status), status=status)
+        for name, value in response.items():
+            # The security headers above all; but the body is another one.
+            if name.lower() not in OF_THE_BODY:
+                told.headers.setdefault(name, value)
+        return told

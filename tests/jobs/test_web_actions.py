@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 
 from batchsite.accounts.models import AuditEvent, User
-from jobs.models import Batch, BatchEvent
 from jobs.file_store import delete_file
+from jobs.models import Batch, BatchEvent
 from tests.conftest import MakeBatch, MakeFile
 from tests.web import rows
 
@@ -29,7 +29,7 @@ def test_a_member_cancels_a_batch(
         BatchEvent.objects.get(batch=batch).message
         == "asked for by teammate@example.com"
     )
-    assert AuditEvent.objects.get().target == batch.public_id
+    assert AuditEvent.objects.get(action="batch.cancel").target == batch.public_id
 
 
 def test_cancelling_twice_changes_nothing(
@@ -43,7 +43,7 @@ def test_cancelling_twice_changes_nothing(
         assert r.status_code == 302
 
     assert BatchEvent.objects.filter(batch=batch).count() == 1
-    assert AuditEvent.objects.count() == 1
+    assert AuditEvent.objects.filter(action="batch.cancel").count() == 1
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_too_late_to_cancel_is_said(
     batch.refresh_from_db()
     assert batch.status == status
     assert f"Nothing to cancel: the batch is {status}." in r.content.decode()
-    assert not AuditEvent.objects.exists()
+    assert not AuditEvent.objects.filter(action="batch.cancel").exists()
 
 
 def test_cancel_takes_a_post_of_somebody_who_may(

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What staff change in the admin is in the audit log."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.test import Client
+
+from batchsite.accounts.admin_site import Audited
+from batchsite.accounts.models import AuditEvent, Membership, Team, User
+from jobs.models import ServedModel
+
+
+def last() -> AuditEvent:
+    return AuditEvent.objects.filter(action__startswith="admin.").latest("pk")
+
+
+def inline(prefix: str) -> dict[str, str]:
+    """An empty formset of the admin's page."""
+    return {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+
+
+def test_every_model_of_the_admin_is_audited() -> None:
+    for model_admin in admin.site._registry.values():
+        assert isinstance(model_admin, Audited), model_admin
+
+
+def test_adding_changing_and_deleting_a_team(client: Client, staff: User) -> None:
+    client.force_login(staff)
+    fields = {"name": "Red", "weight": "2", **inline("memberships")}
+    r = client.post("/admin/accounts/team/add/", fields, REMOTE_ADDR="192.0.2.7")
+    assert r.status_code == 302
+    team = Team.objects.get()
+    event = last()
+    assert (event.action, event.actor, event.team) == ("admin.add", staff, team)
+    assert (event.target, event.address) == ("team Red", "192.0.2.7")
+    assert event.data == {"model": "accounts.team", "id": str(team.pk)}
+
+    fields |= {"name": "Reds", "max_queued_requests": "5"}
+    client.post(f"/admin/accounts/team/{team.pk}/change/", fields)
+    event = last()
+    assert (event.action, event.target) == ("admin.change", "team Reds")
+    assert event.data["changes"] == [
+        {"changed": {"fields": ["Name", "Max queued requests"]}}
+    ]
+
+    client.post(f"/admin/accounts/team/{team.pk}/delete/", {"post": "yes"})
+    assert not Team.objects.exists()
+    event = last()
+    assert (event.action, event.target, event.team) == (
+        "admin.delete",
+        "team Reds",
+        None,
+    )
+
+
+def test_deleting_many_at_once_names_each(client: Client, staff: User) -> None:
+    client.force_login(staff)
+    models = [ServedModel.objects.create(name=f"m{n}", source=f"m{n}") for n in "ab"]
+    client.post(
+        "/admin/jobs/servedmodel/",
+        {
+            "action": "delete_selected",
+            "_selected_action": [model.pk for model in models],
+            "post": "yes",
+        },
+    )
+    assert not ServedModel.objects.exists()
+    deleted = AuditEvent.objects.filter(action="admin.delete")
+    assert sorted(deleted.values_list("target", flat=True)) == [
+        "served model ma",
+        "served model mb",
+    ]
+
+
+def test_a_membership_carries_its_team(
+    client: Client, staff: User, team: Team, teammate: User
+) -> None:
+    client.force_login(staff)
+    membership = Membership.objects.get(user=teammate)
+    client.post(
+        f"/admin/accounts/membership/{membership.pk}/change/",
+        {"user": teammate.pk, "team": team.pk, "role": "curator"},
+    )
+    assert (last().team, last().data["changes"]) == (
+        team,
+        [{"changed": {"fields": ["Role"]}}],
+    )
+
+
+def test_a_password_set_in_the_admin_is_named_and_not_kept(
+    client: Client, staff: User, teammate: User
+) -> None:
+    client.force_login(staff)
+    secret = "correct horse battery"
+    client.post(
+        f"/admin/accounts/user/{teammate.pk}/password/",
+        {"password1": secret, "password2": secret, "usable_password": "true"},
+    )
+    teammate.refresh_from_db()
+    assert teammate.check_password(secret)
+    assert last().target == "user teammate@example.com"
+    assert secret not in str(list(AuditEvent.objects.values()))
