@@ -22,6 +22,7 @@ from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import create_api_key
 from jobs.models import BatchFile, Upload, UploadPart
 from tests.inputs import api_client, chat_lines, error_of
+from tests.jobs.kept import stored_files
 
 CONTENT = chat_lines(5)
 
@@ -49,10 +50,6 @@ def end(api: APIClient, upload: str, *parts: str, **more: Any) -> Any:
 
 def cancel(api: APIClient, upload: str) -> Any:
     return api.post(f"/v1/uploads/{upload}/cancel")
-
-
-def stored_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def stale(upload: str) -> None:

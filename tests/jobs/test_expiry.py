@@ -22,6 +22,7 @@ from jobs.models import BatchFile, Upload, UploadPart
 from jobs.submit import create_batch
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import error_of
+from tests.jobs.kept import stored_files
 
 DAY = 24 * 3600
 
@@ -142,7 +143,7 @@ def test_an_upload_past_its_hour_expires_with_its_parts(
     make_upload.refresh_from_db()
     assert make_upload.status == "expired"
     assert not UploadPart.objects.exists()
-    assert not [path for path in data_folder.rglob("*") if path.is_file()]
+    assert not stored_files(data_folder)
     assert not expiry.uploads_to_expire()
 
 

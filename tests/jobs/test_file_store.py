@@ -22,6 +22,7 @@ from jobs.refusals import Refused
 from jobs.uploads import SpooledUpload
 from tests.conftest import MakeFile
 from tests.inputs import api_client, chat_lines
+from tests.jobs.kept import stored_files
 
 BOM = b"\xef\xbb\xbf"
 
@@ -31,10 +32,6 @@ def store(
 ) -> BatchFile:
     upload = SimpleUploadedFile(name, content)
     return store_upload(team=team, user=user, upload=upload, purpose="batch")
-
-
-def stored_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_the_clients_name_is_kept_but_never_used(
