@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from batchsite.accounts.models import ApiKey, Membership, Team, User
 
 
 def createapikey(
-    team: str = "Blue", user: str = "ann@example.com", name: str = "ci"
+    team: str = "Blue",
+    user: str = "ann@example.com",
+    name: str = "ci",
+    more: Sequence[str] = (),
 ) -> tuple[str, str]:
     out, err = StringIO(), StringIO()
     call_command(
         "createapikey",
         *(f"--team={team}", f"--user={user}", f"--name={name}"),
+        *more,
         stdout=out,
         stderr=err,
     )
@@ -64,3 +71,24 @@ def test_wrong_options_make_nothing(
         createapikey(**options)
     assert not Team.objects.exists()
     assert not User.objects.exists()
+
+
+def test_scopes_and_an_end(db: None) -> None:
+    createapikey(
+        more=["--scope=files:read", "--scope=batches:write", "--expires-in-days=30"]
+    )
+    key = ApiKey.objects.get()
+    assert key.scopes == ["batches:write", "files:read"]
+    assert key.expiry is not None
+    assert timedelta(days=29) < key.expiry - timezone.now() <= timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    "more", [["--scope=people:manage"], ["--expires-in-days=0"], ["--scope=files"]]
+)
+def test_unknown_scopes_and_ends_in_the_past_are_refused(
+    db: None, more: list[str]
+) -> None:
+    with pytest.raises(CommandError):
+        createapikey(more=more)
+    assert not Team.objects.exists()

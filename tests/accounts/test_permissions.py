@@ -25,24 +25,24 @@ def key_of(role: str, *scopes: str) -> ApiKey:
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("right", permissions.RIGHTS)
-def test_a_right_is_held_from_a_role_upwards(team: Team, role: str, right: str) -> None:
+def test_a_right_is_held_from_a_role_upwards(team: Team, role: str) -> None:
     user = ensure_member(team_name="Blue", email="a@example.com", role=role).user
-    held = ROLES.index(role) >= ROLES.index(permissions.RIGHTS[right])
-    assert permissions.user_may(user, team, right) == held
-    if held:
-        permissions.require(user, team, right)
-    else:
-        with pytest.raises(PermissionDenied, match="of a team"):
+    for right, needed in permissions.RIGHTS.items():
+        held = ROLES.index(role) >= ROLES.index(needed)
+        assert permissions.user_may(user, team, right) == held
+        if held:
             permissions.require(user, team, right)
+        else:
+            with pytest.raises(PermissionDenied, match="of a team"):
+                permissions.require(user, team, right)
 
 
-@pytest.mark.parametrize("right", permissions.RIGHTS)
 def test_strangers_hold_nothing_and_staff_everything(
-    team: Team, stranger: User, staff: User, right: str
+    team: Team, stranger: User, staff: User
 ) -> None:
-    assert not permissions.user_may(stranger, team, right)
-    assert permissions.user_may(staff, team, right)
+    for right in permissions.RIGHTS:
+        assert not permissions.user_may(stranger, team, right)
+        assert permissions.user_may(staff, team, right)
 
 
 def test_an_unknown_right_is_a_mistake(team: Team, owner: User) -> None:
@@ -50,18 +50,16 @@ def test_an_unknown_right_is_a_mistake(team: Team, owner: User) -> None:
         permissions.user_may(owner, team, "files:burn")
 
 
-@pytest.mark.parametrize("right", permissions.RIGHTS)
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("scopes", [(), *((s,) for s in permissions.SCOPES)])
-def test_a_key_never_has_more_rights_than_its_person(
-    db: None, scopes: tuple[str, ...], role: str, right: str
-) -> None:
-    key = key_of(role, *scopes)
-    by_role = permissions.user_may(key.user, key.team, right)
-    may = permissions.key_may(key, right)
-    assert may <= by_role
-    if not scopes:
-        assert may == by_role
+def test_a_key_never_has_more_rights_than_its_person(db: None, role: str) -> None:
+    key = key_of(role)
+    for right in permissions.RIGHTS:
+        by_role = permissions.user_may(key.user, key.team, right)
+        key.scopes = []
+        assert permissions.key_may(key, right) == by_role
+        for scope in permissions.SCOPES:
+            key.scopes = [scope]
+            assert permissions.key_may(key, right) <= by_role
 
 
 @pytest.mark.parametrize(
