@@ -12,15 +12,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
 
-from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.query import QuerySet
 
 from . import claims
 from .estimates import Speed, speed_of
-from .jsonl import quoted
-from .models import Batch, Chunk, Engine, EngineModel, ServedModel, WorkerProcess
-from .models.engines import STALE_SECONDS, database_time
+from .models import Batch, Chunk, Engine
+from .obstacles import Site, read_site
 from .scheduling import Work, rank
 
 LOOK_SECONDS = 2.0
@@ -31,6 +31,7 @@ QUEUE_MOST = 5000
 # From so many answers on a batch's own tell more than the model's history.
 ENOUGH_ANSWERS = 20
 WAITING = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
+Mark: TypeAlias = tuple[str, bool, int, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Entry:
 
     pk: int
     public_id: str
+    mark: Mark
     work: Work
     models: tuple[str, ...]
     paused: bool
@@ -62,27 +64,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What could run batches: engines with what they serve, models that do not load."""
-
-    engines: Sequence[Engine]
-    serves: Mapping[int, frozenset[str]]
-    broken: Mapping[str, str]
-    control_worker: bool
-
-    def able(self, model: str) -> list[Engine]:
-        """Engines that could run the model if nothing stood in the way."""
-        return [e for e in self.engines if model in self.serves[e.pk]]
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """Every unfinished batch's standing at one moment; `took` in seconds."""
 
     at: float
     took: float
-    by_id: Mapping[str, Standing]
+    by_id: Mapping[str, tuple[Mark, Standing]]
     by_pk: Mapping[int, Standing]
+
+    def knows(self, wanted: Mapping[str, Mark]) -> bool:
+        """Whether the look saw these batches, as they are now."""
+        return all(
+            public_id in self.by_id and self.by_id[public_id][0] == mark
+            for public_id, mark in wanted.items()
+        )
 
 
 _lock = threading.Lock()
@@ -91,14 +86,24 @@ _newest: Look | None = None
 
 def of(batches: Iterable[Batch]) -> Mapping[str, Standing]:
     """The standing of those batches that wait or run, by public id."""
-    waiting = [b.public_id for b in batches if b.status in WAITING]
-    if not waiting:
+    wanted = {b.public_id: mark_of(b) for b in batches if b.status in WAITING}
+    if not wanted:
         return {}
-    found = _look(waiting).by_id
-    return {public_id: found.get(public_id, Standing()) for public_id in waiting}
+    look = _look(wanted)
+    return {
+        public_id: look.by_id[public_id][1]
+        if look.knows({public_id: mark})
+        else Standing()
+        for public_id, mark in wanted.items()
+    }
 
 
-def _look(wanted: Sequence[str]) -> Look:
+def mark_of(batch: Batch) -> Mark:
+    """What a person changes about a batch; a look from before it changed is no good."""
+    return (batch.status, batch.paused, batch.priority, batch.expires_at)
+
+
+def _look(wanted: Mapping[str, Mark]) -> Look:
     """The newest look, or a fresh one when it is old or lacks a batch.
 
     While one thread looks, others take what was there before.
@@ -106,7 +111,7 @@ def _look(wanted: Sequence[str]) -> Look:
     global _newest
     if (seen := _newest) is not None and _is_good(seen, wanted):
         return seen
-    if not _lock.acquire(blocking=seen is None or not _has_all(seen, wanted)):
+    if not _lock.acquire(blocking=seen is None or not seen.knows(wanted)):
         assert seen is not None  # else the line above had waited
         return seen
     try:
@@ -118,17 +123,13 @@ def _look(wanted: Sequence[str]) -> Look:
         _lock.release()
 
 
-def _is_good(look: Look, wanted: Sequence[str]) -> bool:
+def _is_good(look: Look, wanted: Mapping[str, Mark]) -> bool:
     age = time.monotonic() - look.at
     rest = look.took / LOOK_SHARE
-    if _has_all(look, wanted):
+    if look.knows(wanted):
         return age < max(rest, LOOK_SECONDS)
-    # A batch that is new is looked for at once, unless looking takes long.
+    # A batch that is new or changed is looked for at once, unless looking takes long.
     return rest > LOOK_SECONDS and age < rest
-
-
-def _has_all(look: Look, wanted: Sequence[str]) -> bool:
-    return all(public_id in look.by_id for public_id in wanted)
 
 
 def take_look() -> Look:
@@ -140,8 +141,7 @@ def take_look() -> Look:
     ordered = rank((e.work for e in entries), load=_load(entries), now=now)
     by_pk = {e.pk: e for e in entries}
     found = standings([by_pk[w.batch] for w in ordered], site, now=now)
-    names = {e.pk: e.public_id for e in entries}
-    by_id = {names[pk]: standing for pk, standing in found.items()}
+    by_id = {e.public_id: (e.mark, found[e.pk]) for e in entries}
     return Look(started, time.monotonic() - started, by_id, found)
 
 
@@ -197,10 +197,7 @@ def _start(entry: Entry, wait: float | None, now: float) -> int | None:
 def _lanes(entry: Entry, site: Site) -> list[Engine]:
     """The engines that can run some of the batch now."""
     found = {
-        engine.pk: engine
-        for model in entry.models
-        for engine in site.able(model)
-        if not obstacle(engine)
+        engine.pk: engine for model in entry.models for engine in site.ready(model)
     }
     return list(found.values())
 
@@ -208,9 +205,7 @@ def _lanes(entry: Entry, site: Site) -> list[Engine]:
 def _neighbours(queue: Sequence[Entry], site: Site) -> Mapping[str, frozenset[str]]:
     """For each model of the queue those that need one of the same engines."""
     models = {model for entry in queue for model in entry.models}
-    served = {
-        model: {e.pk for e in site.able(model) if not obstacle(e)} for model in models
-    }
+    served = {model: {e.pk for e in site.ready(model)} for model in models}
     return {
         model: frozenset(other for other in models if served[other] & served[model])
         for model in models
@@ -240,78 +235,9 @@ def why_blocked(entry: Entry, site: Site) -> str | None:
         return "the batch is paused"
     if entry.validating:
         return None if site.control_worker else "no control worker is running"
-    reasons = [_why_model_waits(model, site) for model in entry.models]
+    reasons = [site.why_waiting(model) for model in entry.models]
     # A batch of several models goes on as long as one of them does.
     return reasons[0] if reasons and all(reasons) else None
-
-
-def _why_model_waits(model: str, site: Site) -> str | None:
-    if model in site.broken:
-        return f"the model {quoted(model)} {site.broken[model]}"
-    able = site.able(model)
-    if not able:
-        return f"no engine serves the model {quoted(model)}"
-    reasons = [obstacle(engine) for engine in able]
-    return reasons[0] if all(reasons) else None
-
-
-def obstacle(engine: Engine) -> str:
-    """What keeps the engine from taking requests, in words; empty: nothing."""
-    if not getattr(engine, "worker_alive", False):
-        return f"no worker is running for the engine {engine.name}"
-    managed = engine.kind == Engine.Kind.MANAGED
-    if managed and not getattr(engine, "host_alive", False):
-        return f"the engine {engine.name} is not running"
-    if engine.paused:
-        return f"the engine {engine.name} is paused"
-    if engine.fault:
-        return f"the engine {engine.name}: {quoted(engine.fault, 300)}"
-    if not managed or engine.state == Engine.State.READY:
-        return ""
-    if engine.state == Engine.State.LOADING and engine.wanted_model:
-        return f"the engine {engine.name} is loading {engine.wanted_model.name}"
-    if engine.state == Engine.State.FAILED:
-        return f"the engine {engine.name} failed: {quoted(engine.state_reason, 300)}"
-    return f"the engine {engine.name} is {engine.state}"
-
-
-def read_site() -> Site:
-    """Engines and what they serve, with their signs of life by the database's clock."""
-    fresh = database_time(-STALE_SECONDS)
-    engines = list(
-        Engine.objects.select_related("loaded_model", "wanted_model").annotate(
-            worker_alive=_flag(Q(worker_heartbeat__gt=fresh)),
-            host_alive=_flag(Q(host_heartbeat__gt=fresh)),
-        )
-    )
-    models = list(ServedModel.objects.all())
-    enabled = {m.name for m in models if m.state == ServedModel.State.ENABLED}
-    loadable = frozenset(m.name for m in models if m.source and m.name in enabled)
-    external: defaultdict[int, set[str]] = defaultdict(set)
-    pairs = EngineModel.objects.values_list("engine", "served_model__name")
-    for engine, name in pairs:
-        external[engine].add(name)
-    return Site(
-        engines,
-        {
-            e.pk: loadable
-            if e.kind == Engine.Kind.MANAGED
-            else frozenset(external[e.pk] & enabled)
-            for e in engines
-        },
-        {m.name: _broken(m) for m in models if m.state != ServedModel.State.ENABLED},
-        WorkerProcess.objects.filter(heartbeat__gt=fresh).exists(),
-    )
-
-
-def _flag(condition: Q) -> ExpressionWrapper[Q]:
-    return ExpressionWrapper(condition, output_field=BooleanField())
-
-
-def _broken(model: ServedModel) -> str:
-    if model.state == ServedModel.State.DISABLED:
-        return "is disabled"
-    return f"does not load: {quoted(model.state_reason, 300)}"
 
 
 def read_queue() -> list[Entry]:
@@ -330,6 +256,7 @@ def read_queue() -> list[Entry]:
             Entry(
                 pk=batch.pk,
                 public_id=batch.public_id,
+                mark=mark_of(batch),
                 work=Work(
                     batch.pk,
                     batch.team_id,

@@ -305,6 +305,21 @@ def test_a_batch_that_is_new_is_looked_for_at_once(
     assert standing.of([first, second])[second.public_id].position == 2
 
 
+def test_a_change_shows_at_once(api: APIClient, make_batch: MakeBatch) -> None:
+    batch = running_batch(make_batch)
+    path = f"/v1/batches/{batch.public_id}"
+    for paused, reason in (
+        (False, "no engine serves the model tiny"),
+        (True, "the batch is paused"),
+        (False, "no engine serves the model tiny"),
+    ):
+        for r in (
+            api.post(path, {"batchsite": {"paused": paused}}, format="json"),
+            api.get(path),
+        ):
+            assert r.json()["batchsite"]["queue"]["blocked_reason"] == reason
+
+
 def test_a_look_that_takes_long_is_not_taken_again_at_once(
     make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
