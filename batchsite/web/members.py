@@ -41,6 +41,9 @@ def people_list(request: HttpRequest, team: int) -> HttpResponse:
 
 def _page(request: HttpRequest, team: Team, form: PersonForm) -> HttpResponse:
     user = person(request)
+    if form.errors:
+        # The form stands below the people: the browser goes there.
+        form.fields["email"].widget.attrs["autofocus"] = True
     manages = user_may(user, team, "people:manage")
     rows = Paginator(_with_keys(team), PEOPLE).get_page(request.GET.get("page"))
     ctx: dict[str, Any] = {
