@@ -2,7 +2,8 @@
 """Fetch an object for a signed-in person, or answer 404.
 
 What a person may not see does not exist for them: a stranger cannot tell a foreign
-batch from one that never was.
+batch from one that never was. With a `right` of permissions.RIGHTS, who sees the object
+but lacks the right gets 403.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 
+from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 
 from .models import Batch, BatchFile
@@ -23,14 +25,23 @@ def person(request: HttpRequest) -> User:
     return request.user
 
 
-def get_batch(request: HttpRequest, code: str) -> Batch:
+def get_batch(request: HttpRequest, code: str, *, right: str = "batches:read") -> Batch:
     """The batch with that public id, with its people and files; else Http404."""
-    visible = Batch.objects.visible_to(person(request)).for_list()
-    return get_object_or_404(visible, public_id=code)
+    user = person(request)
+    visible = Batch.objects.visible_to(user).for_list()
+    batch = get_object_or_404(visible, public_id=code)
+    if right != "batches:read":
+        # Whoever sees it may read it.
+        permissions.require(user, batch.team, right)
+    return batch
 
 
-def get_file(request: HttpRequest, code: str) -> BatchFile:
+def get_file(
+    request: HttpRequest, code: str, *, right: str = "files:read"
+) -> BatchFile:
     """The file with that public id whose bytes still exist; else Http404."""
-    return get_object_or_404(
-        BatchFile.objects.visible_to(person(request)), public_id=code
-    )
+    user = person(request)
+    file = get_object_or_404(BatchFile.objects.visible_to(user), public_id=code)
+    if right != "files:read":
+        permissions.require(user, file.team, right)
+    return file

@@ -24,7 +24,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from .models import ApiKey, AuditEvent, Membership, Team, User
-from .permissions import at_least, role_in, unknown_scopes
+from .permissions import role_in, unknown_scopes
 
 NAME_LENGTH = 100
 
@@ -274,11 +274,6 @@ def revoke_api_key(*, key: ApiKey, by: User | None, address: str | None = None) 
                 user=key.user.email,
             )
     return bool(won)
-
-
-def may(user: User, team: Team, needed: str) -> bool:
-    """Whether the user holds that role in the team, or a higher one."""
-    return at_least(role_in(user, team), needed)
 
 
 def record(

@@ -7,15 +7,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_POST, require_safe
 
-from batchsite.accounts import people
-from batchsite.accounts.models import Membership
+from batchsite.accounts.addresses import client_address
+from batchsite.accounts.permissions import user_may
 from jobs import file_store, lifecycle, submit
 from jobs.access import get_batch, get_file, person
 from jobs.models import Batch, Result, ServedModel
@@ -130,7 +129,7 @@ def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
         "errors": errors[:SHOWN_ERRORS],
         "more_errors": max(len(errors) - SHOWN_ERRORS, 0),
         "events": events,
-        "may_cancel": people.may(person(request), batch.team, Membership.Role.MEMBER),
+        "may_cancel": user_may(person(request), batch.team, "batches:write"),
         "can_cancel": batch.status
         in (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS),
     }
@@ -178,13 +177,11 @@ def _whole(text: str | None, *, default: int) -> int:
 @login_required
 def batch_cancel(request: HttpRequest, code: str) -> HttpResponse:
     """Cancel the batch; a second time changes nothing, too late is said in words."""
-    batch = get_batch(request, code)
-    user = person(request)
-    if not people.may(user, batch.team, Membership.Role.MEMBER):
-        raise PermissionDenied("Viewers of a team cannot cancel its batches.")
-    address = request.META.get("REMOTE_ADDR") or None
+    batch = get_batch(request, code, right="batches:write")
     try:
-        submit.cancel_batch(batch=batch, user=user, address=address)
+        submit.cancel_batch(
+            batch=batch, user=person(request), address=client_address(request)
+        )
     except lifecycle.CannotCancel as refused:
         word = refused.status.replace("_", " ")
         messages.warning(request, f"Nothing to cancel: the batch is {word}.")
@@ -215,9 +212,7 @@ def file_download(request: HttpRequest, code: str) -> FileResponse:
     file = get_file(request, code)
     try:
         content = file_store.open_content(
-            file=file,
-            user=person(request),
-            address=request.META.get("REMOTE_ADDR") or None,
+            file=file, user=person(request), address=client_address(request)
         )
     except FileNotFoundError as gone:
         raise Http404("The bytes of this file are gone.") from gone

@@ -76,7 +76,7 @@ def test_cancel_takes_a_post_of_somebody_who_may(
     client.force_login(viewer)
     refused = client.post(address)
     assert refused.status_code == 403
-    assert "Viewers of a team cannot cancel its batches." in refused.content.decode()
+    assert "Viewers of a team only read." in refused.content.decode()
     batch.refresh_from_db()
     assert batch.status == "in_progress"
 
@@ -89,7 +89,7 @@ def test_a_viewers_cancel_button_is_off_and_says_why(
 
     page = client.get(f"/batches/{batch.public_id}/").content.decode()
 
-    assert 'disabled title="Viewers of a team cannot cancel its batches."' in page
+    assert 'disabled title="Viewers of a team only read."' in page
     assert "/cancel/" not in page
 
 
