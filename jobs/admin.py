@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet, URLField
+from django.db.models import QuerySet, URLField
 from django.http import HttpRequest
 
 from batchsite.accounts import people
 from batchsite.accounts.models import User
 
 from . import lifecycle
+from .admin_tables import ReadOnly
 from .models import (
     Batch,
     BatchEvent,
@@ -31,44 +31,16 @@ from .models import (
     ThroughputSample,
     Upload,
     UploadPart,
+    WebhookAttempt,
     WebhookDelivery,
+    WebhookEndpoint,
     WorkerProcess,
 )
-
-# Tables of millions of rows are paged without ever being counted.
-COUNTED_ROWS = 10_000
-
-
-class ShortCount(Paginator):
-    """Counts at most 10,000 rows; filters find what lies behind them."""
-
-    @property
-    def count(self) -> int:
-        rows = self.object_list
-        if isinstance(rows, QuerySet):
-            return int(rows.order_by().values("pk")[:COUNTED_ROWS].count())
-        return len(rows)
-
-
-class ReadOnly(admin.ModelAdmin):
-    """Rows that only the service writes."""
-
-    show_full_result_count = False
-    paginator = ShortCount
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: Model | None = None
-    ) -> bool:
-        return False
+from .webhook_admin import (
+    WebhookAttemptAdmin,
+    WebhookDeliveryAdmin,
+    WebhookEndpointAdmin,
+)
 
 
 @admin.register(Batch)
@@ -271,20 +243,9 @@ class BatchEventAdmin(ReadOnly):
     list_select_related = ["batch"]
 
 
-@admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnly):
-    list_display = [
-        "public_id",
-        "type",
-        "batch",
-        "url",
-        "state",
-        "attempts_made",
-        "next_attempt_at",
-    ]
-    list_filter = ["state", "type"]
-    search_fields = ["=public_id", "=batch__public_id", "url"]
-    list_select_related = ["batch"]
+admin.site.register(WebhookEndpoint, WebhookEndpointAdmin)
+admin.site.register(WebhookDelivery, WebhookDeliveryAdmin)
+admin.site.register(WebhookAttempt, WebhookAttemptAdmin)
 
 
 @admin.register(Suspect)
