@@ -140,8 +140,8 @@ def complete_upload(
     if upload.status == Status.COMPLETED:
         return upload
     _must_be_pending(upload, "complete")
-    parts = _in_order(upload, part_ids)
     try:
+        parts = _in_order(upload, part_ids)
         with _joined(upload, parts, md5) as data:
             check_upload(data, team=upload.team, purpose=upload.purpose)
             with stored(data, "uploads") as name, transaction.atomic():
@@ -155,8 +155,8 @@ def complete_upload(
                 )
                 file.save(force_insert=True)
                 _end(upload, Status.COMPLETED, file=file)
-    except (Ended, FileNotFoundError):
-        # A part's bytes go with the end of its upload.
+    except (Ended, FileNotFoundError, Refused):
+        # Parts and their bytes go with the end of the upload, which may be just now.
         upload.refresh_from_db()
         if upload.status == Status.COMPLETED:
             return upload

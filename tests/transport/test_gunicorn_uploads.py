@@ -81,6 +81,6 @@ def test_a_killed_server_leaves_no_file_and_its_spool_is_swept(site: Site) -> No
     assert site.python(sweep).split() == ["1"]
     assert web.bytes_kept() == []
     # The site goes on: the same client sends the same file again.
-    again = serve(site)
+    again = serve(site, key=web.key)
     assert again.send(upload_of(again, 5, name="killed.jsonl")).status == 200
     assert again.files() == ["killed.jsonl"]
