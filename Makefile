@@ -59,6 +59,10 @@ format: $(READY) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/djade $$(git ls-files 'templates/*.html')
 
+.PHONY: fuzz
+fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, and other ones
+	FUZZ_INPUTS=$(N) $(BIN)/pytest -m fuzzing tests/fuzz
+
 .PHONY: bench bench-api bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py
