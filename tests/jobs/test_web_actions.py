@@ -89,7 +89,7 @@ def test_a_viewers_cancel_button_is_off_and_says_why(
 
     page = client.get(f"/batches/{batch.public_id}/").content.decode()
 
-    assert 'disabled title="Viewers of a team only read."' in page
+    assert 'disabled title="Viewers of a team cannot cancel its batches."' in page
     assert "/cancel/" not in page
 
 
