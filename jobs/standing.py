@@ -13,13 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
-
-from django.db.models.query import QuerySet
+from typing import Any, TypeAlias
 
 from . import claims
 from .estimates import Speed, speed_of
-from .models import Batch, Chunk, Engine
+from .models import Batch, Chunk
 from .obstacles import Site, read_site
 from .scheduling import Work, rank
 
@@ -64,6 +62,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """How batches of some models can run now.
+
+    `lanes`: engines that can run one of them, at least 1; `rivals`: the models that
+    need one of these engines too; `reason`: why none of them can run, in words.
+    """
+
+    lanes: int
+    rivals: frozenset[str]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Every unfinished batch's standing at one moment; `took` in seconds."""
 
@@ -98,8 +109,8 @@ def of(batches: Iterable[Batch]) -> Mapping[str, Standing]:
     }
 
 
-def mark_of(batch: Batch) -> Mark:
-    """What a person changes about a batch; a look from before it changed is no good."""
+def mark_of(batch: Any) -> Mark:
+    """What a person changes about a batch, or its tuple; a look from before it changed is no good."""
     return (batch.status, batch.paused, batch.priority, batch.expires_at)
 
 
@@ -160,32 +171,35 @@ def standings(queue: Sequence[Entry], site: Site, *, now: float) -> dict[int, St
     places: Counter[int] = Counter()
     # Seconds of work by model; None once a part of it is not known.
     before: defaultdict[str, float | None] = defaultdict(float)
-    neighbours = _neighbours(queue, site)
+    routes = _routes({entry.models for entry in queue}, site)
     found = {}
     for entry in queue:
-        reason = why_blocked(entry, site)
+        route = routes[entry.models]
+        reason = why_blocked(entry, site, route)
         if not entry.paused:
             places[entry.work.team] += 1
         runs = reason is None and not entry.validating
-        wait = _wait(entry, before, neighbours, site) if runs else None
-        lanes = max(1, len(_lanes(entry, site)))
+        wait = _wait(route, before) if runs else None
         found[entry.pk] = Standing(
             position=None if entry.paused else places[entry.work.team],
             expected_start=_start(entry, wait, now),
             blocked_reason=reason,
             at_risk=entry.seconds is not None
-            and now + (wait or 0.0) + entry.seconds / lanes > entry.work.expires,
+            and now + (wait or 0.0) + entry.seconds / route.lanes > entry.work.expires,
         )
         if runs:
-            for model in entry.models:
-                known = before[model]
-                share = (
-                    None if entry.seconds is None else entry.seconds / len(entry.models)
-                )
-                before[model] = (
-                    None if known is None or share is None else known + share
-                )
+            _put_before(entry, before)
     return found
+
+
+def _put_before(entry: Entry, before: dict[str, float | None]) -> None:
+    """Add the batch's work to what those after it wait for."""
+    for model in entry.models:
+        known = before[model]
+        if known is not None and entry.seconds is not None:
+            before[model] = known + entry.seconds / len(entry.models)
+        else:
+            before[model] = None
 
 
 def _start(entry: Entry, wait: float | None, now: float) -> int | None:
@@ -194,55 +208,50 @@ def _start(entry: Entry, wait: float | None, now: float) -> int | None:
     return None if wait is None else int(now + wait)
 
 
-def _lanes(entry: Entry, site: Site) -> list[Engine]:
-    """The engines that can run some of the batch now."""
-    found = {
-        engine.pk: engine for model in entry.models for engine in site.ready(model)
-    }
-    return list(found.values())
-
-
-def _neighbours(queue: Sequence[Entry], site: Site) -> Mapping[str, frozenset[str]]:
-    """For each model of the queue those that need one of the same engines."""
-    models = {model for entry in queue for model in entry.models}
+def _routes(
+    wanted: Iterable[tuple[str, ...]], site: Site
+) -> Mapping[tuple[str, ...], Route]:
+    """How batches of these models can run."""
+    wanted = list(wanted)
+    models = {model for some in wanted for model in some}
     served = {model: {e.pk for e in site.ready(model)} for model in models}
-    return {
-        model: frozenset(other for other in models if served[other] & served[model])
-        for model in models
-    }
+    reasons = {model: site.why_waiting(model) for model in models}
+    routes = {}
+    for some in wanted:
+        engines = {pk for model in some for pk in served[model]}
+        why = [reasons[model] for model in some]
+        routes[some] = Route(
+            max(1, len(engines)),
+            frozenset(other for other in models if served[other] & engines),
+            # A batch of several models goes on as long as one of them does.
+            why[0] if why and all(why) else None,
+        )
+    return routes
 
 
-def _wait(
-    entry: Entry,
-    before: Mapping[str, float | None],
-    neighbours: Mapping[str, frozenset[str]],
-    site: Site,
-) -> float | None:
+def _wait(route: Route, before: Mapping[str, float | None]) -> float | None:
     """Seconds until an engine is free for the batch; None when that is not known."""
-    others = {other for model in entry.models for other in neighbours[model]}
     total = 0.0
-    for other in others:
-        seconds = before[other]
+    for model in route.rivals:
+        seconds = before[model]
         if seconds is None:
             return None
         total += seconds
-    return total / max(1, len(_lanes(entry, site)))
+    return total / route.lanes
 
 
-def why_blocked(entry: Entry, site: Site) -> str | None:
+def why_blocked(entry: Entry, site: Site, route: Route) -> str | None:
     """Why nothing of the batch can run now, in words; None when it can, or soon will."""
     if entry.paused:
         return "the batch is paused"
     if entry.validating:
         return None if site.control_worker else "no control worker is running"
-    reasons = [site.why_waiting(model) for model in entry.models]
-    # A batch of several models goes on as long as one of them does.
-    return reasons[0] if reasons and all(reasons) else None
+    return route.reason
 
 
 def read_queue() -> list[Entry]:
     """Up to 5,000 batches that wait or run."""
-    batches = list(_waiting()[:QUEUE_MOST])
+    batches = _waiting()
     mixed = [b.pk for b in batches if b.allow_mixed_models and not b.model]
     several = _open_models(mixed) if mixed else {}
     speeds: dict[str, Speed | None] = {}
@@ -260,7 +269,7 @@ def read_queue() -> list[Entry]:
                 work=Work(
                     batch.pk,
                     batch.team_id,
-                    batch.team.weight,
+                    batch.team__weight,
                     batch.priority,
                     "",
                     batch.created_at.timestamp(),
@@ -276,19 +285,19 @@ def read_queue() -> list[Entry]:
     return entries
 
 
-def _waiting() -> QuerySet[Batch]:
-    """The unfinished batches with what a standing needs of them."""
-    return (
-        Batch.objects.active()
-        .filter(status__in=WAITING)
-        .select_related("team")
-        .only(
-            *("public_id", "team__weight", "priority", "created_at", "expires_at"),
-            *("paused", "status", "model", "allow_mixed_models", "in_progress_at"),
-            *("total", "completed", "failed", "output_tokens"),
-        )
-        .order_by("-priority", "id")
+def _waiting() -> list[Any]:
+    """The unfinished batches with what a standing needs of them.
+
+    Named tuples: model instances would take most of the time of a look.
+    """
+    batches = Batch.objects.active().filter(status__in=WAITING)
+    rows = batches.order_by("-priority", "id").values_list(
+        *("pk", "public_id", "team_id", "team__weight", "priority", "created_at"),
+        *("expires_at", "paused", "status", "model", "allow_mixed_models"),
+        *("in_progress_at", "total", "completed", "failed", "output_tokens"),
+        named=True,
     )
+    return list(rows[:QUEUE_MOST])
 
 
 def _open_models(batches: Sequence[int]) -> dict[int, list[str]]:
@@ -301,19 +310,19 @@ def _open_models(batches: Sequence[int]) -> dict[int, list[str]]:
     return found
 
 
-def _started(batch: Batch) -> int | None:
+def _started(batch: Any) -> int | None:
     """When the batch began to run, once it has an answer."""
     if batch.completed + batch.failed and batch.in_progress_at:
         return int(batch.in_progress_at.timestamp())
     return None
 
 
-def _seconds_left(batch: Batch, speeds: Sequence[Speed | None]) -> float | None:
+def _seconds_left(batch: Any, speeds: Sequence[Speed | None]) -> float | None:
     """Seconds of work left on one engine; of several models their mean counts."""
     known = [speed for speed in speeds if speed is not None]
     if not known or len(known) < len(speeds) or not batch.total:
         return None
     answered = batch.completed + batch.failed
-    rows = batch.remaining / len(known)
+    rows = (batch.total - answered) / len(known)
     own = batch.output_tokens / answered if answered >= ENOUGH_ANSWERS else 0.0
     return sum(s.seconds(rows, rows * (own or s.tokens_a_row)) for s in known)

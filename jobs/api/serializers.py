@@ -67,7 +67,7 @@ def part_object(part: UploadPart) -> dict[str, Any]:
 
 
 def batch_object(batch: Batch, place: Standing | None) -> dict[str, Any]:
-    """OpenAI's batch object; needs the files of `Batch.objects.for_api()`.
+    """OpenAI's batch object; see `Batch.objects.for_api()`.
 
     A deleted output file keeps its id here. `place` is where a batch that is not
     finished stands in the queue. What OpenAI does not have is in `batchsite`.
@@ -81,8 +81,8 @@ def batch_object(batch: Batch, place: Standing | None) -> dict[str, Any]:
         "input_file_id": batch.input_file_ref,
         "completion_window": batch.completion_window,
         "status": batch.status,
-        "output_file_id": batch.output_file and batch.output_file.public_id,
-        "error_file_id": batch.error_file and batch.error_file.public_id,
+        "output_file_id": id_of(batch, "output_file"),
+        "error_file_id": id_of(batch, "error_file"),
         "created_at": unix(batch.created_at),
         "in_progress_at": unix(batch.in_progress_at),
         "expires_at": unix(batch.expires_at),
@@ -114,7 +114,7 @@ def extensions(batch: Batch, place: Standing | None) -> dict[str, Any]:
         "output_order": batch.output_order,
         "allow_mixed_models": batch.allow_mixed_models,
         "webhook_url": batch.webhook_url or None,
-        "parent_id": parent_id(batch),
+        "parent_id": id_of(batch, "parent"),
         "derivation": batch.derivation,
         "result_seq": batch.result_seq,
         "queue": place
@@ -127,12 +127,12 @@ def extensions(batch: Batch, place: Standing | None) -> dict[str, Any]:
     }
 
 
-def parent_id(batch: Batch) -> str | None:
-    """The public id of the batch that this one was made of."""
-    if batch.parent_id is None:
+def id_of(batch: Batch, relation: str) -> str | None:
+    """The public id of a related file or batch; no query after `for_api()`."""
+    if getattr(batch, f"{relation}_id") is None:
         return None
-    known: str | None = getattr(batch, "parent_public_id", None)
-    return known or (batch.parent.public_id if batch.parent else None)
+    known: str | None = getattr(batch, f"{relation}_public_id", None)
+    return known or getattr(batch, relation).public_id
 
 
 def event_object(event: BatchEvent) -> dict[str, Any]:

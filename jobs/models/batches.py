@@ -36,9 +36,11 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         )
 
     def for_api(self) -> BatchQuerySet:
-        """With what the API object shows: the result files, and the parent's id."""
-        return self.select_related("output_file", "error_file").annotate(
-            parent_public_id=F("parent__public_id")
+        """With what the API object shows: the ids of the result files and the parent."""
+        return self.annotate(
+            output_file_public_id=F("output_file__public_id"),
+            error_file_public_id=F("error_file__public_id"),
+            parent_public_id=F("parent__public_id"),
         )
 
     def active(self) -> BatchQuerySet:

@@ -222,6 +222,6 @@ def test_viewers_may_look_and_strangers_see_nothing(
     path = f"/v1/batches/{batch.public_id}/{what}"
     r = api_client(viewer, team).get(path)
     assert r.status_code == 200
-    r.close()
+    assert isinstance(b"".join(r), bytes)
     assert error_of(api_client(stranger, other_team).get(path)) == (404, None, None)
     assert not Result.objects.exists()
