@@ -57,7 +57,9 @@ def test_an_upload_refuses_bad_and_unknown_fields(server: Server) -> None:
 def test_uploads_may_have_each_purpose(server: Server, purpose: str) -> None:
     file = server.upload(b"{}\n", purpose=purpose)
 
-    assert file["purpose"] == purpose
+    # OpenAI's object has no `evals`, though its guide shows it: both may be answered.
+    shown = {"evals", "user_data"} if purpose == "evals" else {purpose}
+    assert file["purpose"] in shown
 
 
 @proves("F-02")

@@ -50,6 +50,16 @@ def test_upload_answers_the_whole_file_object(api: APIClient, team: Team) -> Non
         assert stored.read() == chat_lines(3)
 
 
+def test_every_purpose_parses_and_is_found_again(api: APIClient) -> None:
+    """OpenAI's object has no purpose `evals`, though files may be uploaded for it."""
+    for purpose in ("assistants", "batch", "fine-tune", "vision", "user_data", "evals"):
+        sent = upload(api, purpose=purpose).json()
+        shown = FileObject.model_validate(sent, strict=True).purpose
+        assert shown == ("user_data" if purpose == "evals" else purpose)
+        listed = api.get(f"/v1/files?purpose={purpose}").json()["data"]
+        assert listed == [sent]
+
+
 def test_expires_after_comes_in_brackets(api: APIClient) -> None:
     life: dict[str, Any] = {
         "expires_after[anchor]": "created_at",
