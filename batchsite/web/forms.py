@@ -217,7 +217,10 @@ class AuditFilterForm(forms.Form):
     action = forms.ChoiceField(
         label="Action",
         required=False,
-        choices=[("", "everything"), *((a, a) for a in sorted(audit_lines.WORDS))],
+        choices=[
+            ("", "everything"),
+            *((a, a.replace(".", ": ").replace("_", " ")) for a in audit_lines.WORDS),
+        ],
         widget=forms.Select(attrs=field()),
     )
     who = forms.CharField(

@@ -24,6 +24,7 @@ from .test_pages import SCREENS
 
 pytestmark = pytest.mark.browser
 
+SIZES = SCREENS | {"tablet": {"viewport": {"width": 820, "height": 700}}}
 LONG = "somebody.with.a-very-long.local-part.indeed@a-long-subdomain.of.example.com"
 
 
@@ -58,7 +59,7 @@ def sound(page: Page) -> list[Any]:
     return bad
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", SIZES)
 @pytest.mark.parametrize(
     "path",
     [
@@ -84,7 +85,7 @@ def test_page_is_sound(
 ) -> None:
     if not path.startswith("/"):
         path = f"/teams/{people.pk}/{path}"
-    page = open_page(path, user=owner, **SCREENS[screen])
+    page = open_page(path, user=owner, **SIZES[screen])
     page.wait_for_load_state("networkidle")
 
     assert sound(page) == []
