@@ -2,8 +2,8 @@
 """A small real HTTP server that gets webhooks and answers as its paths say.
 
 `receiver` is a pytest fixture. The paths: /ok, /status/CODE, /flaky (500, then 200),
-/later (503 with Retry-After: 7), /redirect, /hang, /reset, /garbage, /big, /drip,
-/nul, /deaf (headers that never end, one byte a time).
+/later (503 with Retry-After: 7), /slow (0.15 s), /redirect, /hang, /reset, /garbage,
+/big, /drip, /nul, /deaf (headers that never end, one byte a time).
 """
 
 from __future__ import annotations
@@ -112,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(302, extra=[("Location", self.owner.url("/landed"))])
         elif path == "/hang":
             self.owner.end.wait(120)
+        elif path == "/slow":
+            self.owner.end.wait(0.15)
+            self.answer(200)
         elif path == "/reset":
             # An immediate RST instead of an orderly end.
             linger = struct.pack("ii", 1, 0)

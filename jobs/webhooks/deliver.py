@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chore that sends what is due: many messages at once, a few for each receiver.
 
-One process of a host claims at a time, so that slow receivers take one control process
-at most and batches keep the others. That rule is only for their sake: what keeps two
-processes from making the same attempt is the claim itself.
+Of the processes that share a cache (usually a host's) one claims at a time, so that slow
+receivers take one control process and batches keep the others. That rule is only for
+their sake: what keeps two processes from making the same attempt is the claim itself.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ stop_requested: Callable[[], bool] = _never
 
 def wanted() -> bool:
     """Whether something is due and nobody on this host is at it."""
-    return WebhookDelivery.objects.due().exists() and not cache.get(BUSY_KEY)
+    return WebhookDelivery.objects.due().exists() and not _somebody_is_at_it()
+
+
+def _somebody_is_at_it() -> bool:
+    holder = str(cache.get(BUSY_KEY, ""))
+    return bool(holder) and not processes.provably_gone(holder)
 
 
 def run() -> str:
@@ -54,8 +59,9 @@ def run() -> str:
 
     Claims nothing more when other control work waits, and finishes what it began.
     """
-    if not cache.add(BUSY_KEY, processes.token(), BUSY_SECONDS):
+    if _somebody_is_at_it():
         return "somebody else is at it"
+    cache.set(BUSY_KEY, processes.token(), BUSY_SECONDS)
     with sender() as send:
         turn = Turn(send)
         try:
