@@ -24,6 +24,7 @@ from .models import (
     Chunk,
     Engine,
     EngineModel,
+    IdempotencyKey,
     Measurement,
     Result,
     ServedModel,
@@ -313,6 +314,13 @@ class EngineAdmin(admin.ModelAdmin):
             obj.save()
         elif form.changed_data:
             obj.save(update_fields=form.changed_data)
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnly):
+    list_display = ["key", "team", "batch", "created_at"]
+    search_fields = ["key", "=batch__public_id"]
+    list_select_related = ["team", "batch"]
 
 
 @admin.register(EngineModel)
