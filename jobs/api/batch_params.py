@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,6 +40,7 @@ TAG_LENGTH = 50
 PRIORITY = (-100, 100)
 CUSTOM_IDS_MOST = 10_000
 MODEL_LENGTH = 200
+NESTING_MOST = 50
 
 
 def create(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def retry(body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("body") is not None:
         if not isinstance(body["body"], dict):
             raise params.wrong_type("body", "an object", body["body"])
+        check_writable("body", body["body"])
         given["body"] = body["body"]
     if body.get("system_prompt") is not None:
         given["system_prompt"] = params.text(body, "system_prompt", longest=1_000_000)
@@ -203,6 +206,32 @@ CREATE_EXTENSIONS: dict[str, Callable[[str, Any], Any]] = UPDATE_EXTENSIONS | {
     "output_order": _order,
     "allow_mixed_models": _flag,
 }
+
+
+def check_writable(param: str, value: Any) -> None:
+    """Refuse JSON that cannot be written as it was read: deep nesting, huge numbers."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > NESTING_MOST:
+            raise ApiError(
+                f"Invalid '{param}': nested more than {NESTING_MOST} levels deep.",
+                param=param,
+                code="invalid_value",
+            )
+        deeper: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                deeper += part.values()
+            elif isinstance(part, list):
+                deeper += part
+            elif isinstance(part, float) and not math.isfinite(part):
+                raise ApiError(
+                    f"Invalid '{param}': a number is too large.",
+                    param=param,
+                    code="invalid_value",
+                )
+        level = deeper
 
 
 def custom_ids(value: Any) -> list[str]:

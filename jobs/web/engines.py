@@ -163,9 +163,10 @@ def waiting_reason(batch: Batch, known: Iterable[Engine]) -> str:
 
 
 def _may_serve(engine: Engine, model: str) -> bool:
+    """Whether the engine may run the model; "" stands for several."""
     if engine.kind == Engine.Kind.EXTERNAL:
         return True
-    return engine.loaded_model is not None and engine.loaded_model.name == model
+    return engine.loaded_model is not None and model in ("", engine.loaded_model.name)
 
 
 def card(engine: Engine) -> EngineCard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -113,6 +114,37 @@ def test_errors_are_the_clients_own(sdk: OpenAI) -> None:
     with pytest.raises(openai.AuthenticationError) as refused:
         sdk.with_options(api_key="sk-bs-wrong").files.list()
     assert refused.value.code == "invalid_api_key"
+
+
+def test_what_openai_does_not_have_is_reached_by_the_sdks_own_means(
+    sdk: OpenAI,
+) -> None:
+    file = sdk.files.create(file=("a.jsonl", chat_lines(2)), purpose="batch")
+    asked: dict[str, Any] = {
+        "input_file_id": file.id,
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
+    found = sdk.post("/batches/validate", body=asked, cast_to=dict)
+    assert found["error_count"] == 2
+    batches = [
+        sdk.batches.create(
+            **asked,
+            extra_body={"batchsite": {"name": "Mails", "priority": 10}},
+            extra_headers={"Idempotency-Key": "mails"},
+        )
+        for _ in range(2)
+    ]
+    assert batches[0].id == batches[1].id
+    batch = sdk.post(
+        f"/batches/{batches[0].id}",
+        body={"batchsite": {"paused": True, "priority": 50}},
+        cast_to=type(batches[0]),
+    )
+    ours: Any = batch.to_dict()["batchsite"]
+    assert (ours["name"], ours["priority"], ours["paused"]) == ("Mails", 50, True)
+    with pytest.raises(openai.BadRequestError, match="that has ended"):
+        sdk.post(f"/batches/{batch.id}/retry", body={}, cast_to=type(batch))
 
 
 def test_models(sdk: OpenAI, db: None) -> None:

@@ -191,6 +191,17 @@ def test_a_wrong_parameter_is_named(
     assert Batch.objects.count() == 1
 
 
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "[" * 300 + "]" * 300])
+def test_members_that_could_not_be_written_are_refused(
+    api: APIClient, make_batch: MakeBatch, value: str
+) -> None:
+    path = f"/v1/batches/{ended(make_batch, 'f').public_id}/retry"
+    r = api.post(
+        path, f'{{"body": {{"a": [{value}]}}}}', content_type="application/json"
+    )
+    assert error_of(r) == (400, "body", "invalid_value")
+
+
 @pytest.mark.parametrize(
     ("status", "message"),
     [
