@@ -7,20 +7,25 @@ So it is shown only to those who already decide about all that the person may do
 
 from __future__ import annotations
 
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import QuerySet
 
 from .models import Membership, User
 
 
 def invitable(*, by: User) -> QuerySet[User]:
-    """The people whom that person may give a link: they never signed in, and are in
-    no team that the person does not own. Staff may give one to everybody but staff.
+    """The people whom that person may give a link: they never had a password, and are
+    in no team that the person does not own. Staff may give one to everybody but staff.
     """
-    never_in = User.objects.filter(
-        is_active=True, is_staff=False, is_superuser=False, last_login__isnull=True
+    without_password = User.objects.filter(
+        is_active=True,
+        is_staff=False,
+        is_superuser=False,
+        last_login__isnull=True,
+        password__startswith=UNUSABLE_PASSWORD_PREFIX,
     )
     if by.is_staff:
-        return never_in
+        return without_password
     owned = Membership.objects.filter(user=by, role=Membership.Role.OWNER)
     elsewhere = Membership.objects.exclude(team__in=owned.values("team"))
-    return never_in.exclude(pk__in=elsewhere.values("user"))
+    return without_password.exclude(pk__in=elsewhere.values("user"))

@@ -126,7 +126,7 @@ def person_add(request: HttpRequest, team: int) -> HttpResponse:
 
 def _invite(request: HttpRequest, membership: Membership) -> bool:
     """Have the next page show the link, and mail it where the site can; False for
-    those who sign in already or whom the person may not give one.
+    those to whom the person may give none.
     """
     user = membership.user
     if not invitations.invitable(by=person(request)).filter(pk=user.pk).exists():
@@ -195,13 +195,13 @@ def person_remove(request: HttpRequest, team: int, member: int) -> HttpResponse:
 @require_POST
 @login_required
 def person_link(request: HttpRequest, team: int, member: int) -> HttpResponse:
-    """Show a new link for somebody who never signed in."""
+    """Show a new link for somebody who has no password yet."""
     membership = _member(request, team, member)
     if not _invite(request, membership):
         messages.warning(
             request,
-            f"{membership.user.email} signs in already, or is in teams that you do not"
-            " own; staff can set a password.",
+            f"{membership.user.email} has a password already, or is in teams that you"
+            " do not own; staff can set a new one.",
         )
         return redirect("team-people", team=team)
     people.record(

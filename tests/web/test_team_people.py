@@ -163,18 +163,22 @@ def test_a_new_link_for_somebody_who_never_signed_in(
 
     assert LINK.search(first)
     assert not LINK.search(late)
-    assert "signs in already" in late
+    assert "has a password already" in late
     assert AuditEvent.objects.get(action="member.link").target == teammate.email
 
 
-@pytest.mark.parametrize("elsewhere", ["team", "staff"])
+@pytest.mark.parametrize("elsewhere", ["team", "staff", "password"])
 def test_a_link_never_opens_more_than_the_owners_own_teams(
     client: Client, team: Team, other_team: Team, owner: User, elsewhere: str
 ) -> None:
-    # Whoever holds a link becomes that person: of another team, or staff.
+    # Whoever holds a link becomes that person: of another team, staff, or somebody
+    # whose account was made with a password and is in no team yet.
     victim = User.objects.create_user("victim@example.com")
     if elsewhere == "staff":
         User.objects.filter(pk=victim.pk).update(is_staff=True)
+    elif elsewhere == "password":
+        victim.set_password("a long enough secret")
+        victim.save(update_fields=["password"])
     else:
         ensure_member(team_name=other_team.name, email=victim.email)
     client.force_login(owner)
