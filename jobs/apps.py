@@ -7,3 +7,7 @@ from django.apps import AppConfig
 class JobsConfig(AppConfig):
     name = "jobs"
     verbose_name = "Batches"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from .webhooks import checks  # noqa: F401 - importing registers them

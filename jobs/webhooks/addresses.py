@@ -181,7 +181,7 @@ def _listed_networks() -> list[Network]:
     found = []
     for entry in settings.BATCHSITE_WEBHOOK_ALLOWED:
         with contextlib.suppress(ValueError):
-            found.append(ipaddress.ip_network(entry, strict=False))
+            found.append(ipaddress.ip_network(entry.strip(), strict=False))
     return found
 
 

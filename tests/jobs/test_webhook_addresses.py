@@ -9,6 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from jobs.webhooks import AddressError, addresses, check_address
+from jobs.webhooks.checks import allowed_addresses
 
 
 def answer_lookups(monkeypatch: pytest.MonkeyPatch, *found: str | OSError) -> None:
@@ -218,3 +219,15 @@ def test_lookups_that_hang_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         assert asked.wait(20)
     finally:
         end.set()
+
+
+@pytest.mark.parametrize(
+    "entry", ["10.0.0.0/33", "10.0.0", "hooks:8080", "*.internal", "http://a", ""]
+)
+def test_a_list_that_would_open_nothing_is_an_error(
+    settings: Settings, entry: str
+) -> None:
+    settings.BATCHSITE_WEBHOOK_ALLOWED = [entry, "hooks.internal", "10.1.0.1/16", "::1"]
+    (found,) = allowed_addresses()
+    assert found.id == "jobs.E001"
+    assert repr(entry) in found.msg
