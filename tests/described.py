@@ -9,7 +9,9 @@ import re
 from typing import Any
 
 from django.urls import Resolver404
-from jsonschema import Draft202012Validator
+from jsonschema import (  # type: ignore[import-untyped]  # no stubs
+    Draft202012Validator,
+)
 
 from jobs.api.schema.document import document
 
@@ -38,6 +40,11 @@ def of_component(name: str) -> Any:
     """Checks values of a named schema."""
     ref = {"$ref": f"#/components/schemas/{name}"}
     return Draft202012Validator({"components": document()["components"], **ref})
+
+
+def fits(name: str, value: Any) -> bool:
+    """Whether a value is of the named schema."""
+    return bool(of_component(name).is_valid(value))
 
 
 def check(answer: Any) -> bytes:

@@ -151,7 +151,12 @@ def serve(
         popen = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", app),
-                *("--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"),
+                *(
+                    "--bind",
+                    f"127.0.0.1:{port}",
+                    "--worker-class",
+                    "batchsite.webworker.Worker",
+                ),
                 *("--workers", "1", "--threads", "4", "--chdir", str(ROOT)),
                 *("--log-level", "warning", "--no-control-socket"),
             ],

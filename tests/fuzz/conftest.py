@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells at the end how many inputs were generated."""
+"""A web server to shoot at, and at the end how many inputs were generated."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.site import Site
+from tests.web_server import WebServer, serve
 
 from .amounts import USUAL, WANTED, generated
 
@@ -28,3 +33,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     if WANTED == USUAL:
         terminalreporter.write_line("make fuzz N=100000 draws more, and other ones")
+
+
+@pytest.fixture(scope="session")
+def web(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path
+) -> Iterator[WebServer]:
+    """A web server on a database of its own, without limits."""
+    site = Site(tmp_path_factory.mktemp("fuzz") / "site")
+    shutil.copy(migrated_sqlite, site.folder / "db.sqlite3")
+    try:
+        yield serve(
+            site,
+            BATCHSITE_REQUESTS_PER_MINUTE="0",
+            BATCHSITE_FAILED_KEYS_PER_MINUTE="0",
+            BATCHSITE_BATCHES_PER_HOUR="0",
+        )
+    finally:
+        site.close()

@@ -92,7 +92,7 @@ def damaged(draw: Any, whole: Strategy[str]) -> bytes:
     if draw(st.integers(0, 7)) < 7:
         return data
     at = draw(st.integers(0, len(data)))
-    piece = draw(
+    piece: bytes = draw(
         st.binary(max_size=4)
         | st.sampled_from(
             [b"\0", b"\xff", b"\xed\xa0\x80", b"\x1f\x8b", b"\xef\xbb\xbf"]

@@ -112,7 +112,7 @@ def test_bodies_never_break_the_server(
 ) -> None:
     generated["bodies"] += 1
     path = post[0].replace("BATCH", batch.public_id)
-    data = post[1].replace(b'"FILE"', f'"{batch.input_file_ref}"'.encode())
+    data: Any = post[1].replace(b'"FILE"', f'"{batch.input_file_ref}"'.encode())
 
     answer = api.generic("POST", path, data, content_type="application/json")
 

@@ -78,7 +78,7 @@ def unlimited(settings: Settings) -> None:
     settings.BATCHSITE_REQUESTS_PER_MINUTE = 0
 
 
-def send(api: APIClient, form: bytes, **extra: Any) -> Any:
+def send(api: APIClient, form: Any, **extra: Any) -> Any:
     """POST the form as it is."""
     return api.generic(
         "POST",
@@ -91,10 +91,7 @@ def send(api: APIClient, form: bytes, **extra: Any) -> Any:
 
 def stored() -> int:
     """How many files lie in the storage and in the spool."""
-    folders = [
-        Path(django_settings.STORAGES["default"]["OPTIONS"]["location"]),
-        Path(django_settings.SPOOL_DIR),
-    ]
+    folders = [Path(django_settings.DATA_DIR) / name for name in ("files", "spool")]
     return sum(p.is_file() for folder in folders for p in folder.rglob("*"))
 
 

@@ -12,7 +12,6 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 from drf_spectacular.validation import validate_schema
-from jsonschema import ValidationError
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
@@ -21,14 +20,14 @@ from jobs.api.schema.document import OPERATIONS, document
 from jobs.api.urls import api_urls
 from jobs.models import Batch, ServedModel
 from tests.conftest import MakeBatch, MakeFile
-from tests.described import check, of_component, template_of
+from tests.described import check, fits, template_of
 from tests.inputs import api_client, chat_lines
 
 CREATE = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
 
 
 def test_the_document_is_valid() -> None:
-    validate_schema(document())
+    validate_schema(document())  # type: ignore[no-untyped-call]  # spectacular is
 
     assert document()["openapi"] == "3.1.0"
 
@@ -255,13 +254,12 @@ def test_the_check_notices_what_is_not_described(
     api: APIClient, make_batch: MakeBatch
 ) -> None:
     batch = api.get(f"/v1/batches/{make_batch().public_id}").json()
-    of_component("Batch").validate(batch)
+    assert fits("Batch", batch)
 
     def refuse(change: Callable[[dict[str, Any]], Any]) -> None:
         changed = json.loads(json.dumps(batch))
         change(changed)
-        with pytest.raises(ValidationError):
-            of_component("Batch").validate(changed)
+        assert not fits("Batch", changed)
 
     refuse(lambda b: b.pop("usage"))
     refuse(lambda b: b.update(more=1))

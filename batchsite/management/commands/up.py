@@ -138,7 +138,7 @@ def web_server(host: str, port: int) -> Child:
     command = [
         *(sys.executable, "-m", "gunicorn", "batchsite.wsgi"),
         *("--bind", f"{host}:{port}"),
-        *("--worker-class", "gthread"),
+        *("--worker-class", "batchsite.webworker.Worker"),
         *("--workers", str(settings.BATCHSITE_WEB_PROCESSES)),
         *("--threads", str(settings.BATCHSITE_WEB_THREADS)),
         *("--graceful-timeout", str(DRAIN_SECONDS)),

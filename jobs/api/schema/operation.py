@@ -9,7 +9,8 @@ JSON = "application/json"
 JSONL = "application/jsonl"
 FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
-# What a call with a key may be told.
+# What anybody may be told, and what a call with a key may be told, too.
+ANYBODY = (405, 414, 431, 500)
 ANY_CALL = (401, 403, 429)
 HEADERS: dict[str, Schema] = {
     "x-request-id": {
@@ -26,8 +27,10 @@ ERRORS: dict[int, str] = {
     409: "It is too late, or something else was made with the same key.",
     411: "The body came without its length.",
     413: "The body is too large.",
+    414: "The URL is too long.",
     415: "The body has another type.",
     429: "A limit is reached.",
+    431: "The headers are too long, or too many.",
     500: "A mistake of the server; report the `x-request-id`.",
 }
 ERROR_HEADERS: dict[int, dict[str, Schema]] = {
@@ -56,7 +59,7 @@ def refused(*statuses: int) -> dict[str, Schema]:
     """The errors of an operation: those, and what anybody may be told."""
     return {
         str(status): {"$ref": f"#/components/responses/Error{status}"}
-        for status in sorted({*statuses, 405, 500})
+        for status in sorted({*statuses, *ANYBODY})
     }
 
 

@@ -62,7 +62,7 @@ def shown(path: str, method: str, described: Schema) -> dict[str, Any]:
         "answer_link": name_in(answered["schema"]),
         "answer_type": answer_type,
         "errors": [
-            {"status": status, "words": ERRORS[int(status)]}
+            {"status": status, "words": plain(ERRORS[int(status)])}
             for status in described["responses"]
             if status != "200"
         ],
@@ -76,8 +76,13 @@ def parameter(described: Schema) -> dict[str, Any]:
         "place": described["in"],
         "required": described.get("required", False),
         "words": words(described["schema"]),
-        "description": described["description"],
+        "description": plain(described["description"]),
     }
+
+
+def plain(text: str) -> str:
+    """Words without the marks of Markdown."""
+    return text.replace("`", "")
 
 
 @functools.cache
@@ -99,7 +104,7 @@ def fields(schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
                 "required": name in schema.get("required", []),
                 "words": words(member),
                 "link": name_in(member),
-                "description": member.get("description", ""),
+                "description": plain(member.get("description", "")),
             }
         )
         if "properties" in member:
