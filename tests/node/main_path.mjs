@@ -2,11 +2,9 @@
 // OpenAI's client for Node, from upload to answers, against the site that
 // OPENAI_BASE_URL and OPENAI_API_KEY name. Prints one line of JSON when all is well.
 import assert from "node:assert/strict";
-import * as buffer from "node:buffer";
 import { createReadStream, writeFileSync } from "node:fs";
 import OpenAI from "openai";
 
-globalThis.File ??= buffer.File; // Node 18 has it, but not where the client looks
 const client = new OpenAI({ maxRetries: 0 });
 const FINAL = ["completed", "failed", "expired", "cancelled"];
 

@@ -52,7 +52,7 @@ def node_modules() -> Path:
 def run_node(script: Path, running: Running) -> str:
     """What the script prints; AssertionError with its words when it fails."""
     done = subprocess.run(
-        ["node", script.name],
+        ["node", "--require", str(HERE / "node18.cjs"), script.name],
         cwd=script.parent,
         env=os.environ
         | {
