@@ -23,6 +23,7 @@ from .tasks import poke_engines
 # While a batch is in one of these, its order, pause and deadline mean something.
 RUNS = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
 DESCRIPTIONS = ("name", "tags", "metadata")
+CHANGEABLE = frozenset({*DESCRIPTIONS, "priority", "paused"})
 
 
 class TooLate(Exception):
@@ -49,6 +50,8 @@ def update_batch(
 
     Raises TooLate, or Refused for a deadline that has passed; then nothing changed.
     """
+    if unknown := changes.keys() - CHANGEABLE:
+        raise ValueError(f"No batch is changed in {', '.join(sorted(unknown))}.")
     if expires_in_seconds is not None:
         deadline = batch.created_at + timedelta(seconds=expires_in_seconds)
         if deadline <= timezone.now():

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from jobs import claims
+from jobs.changes import update_batch
 from jobs.models import Batch
 from tests.conftest import MakeBatch
 from tests.inputs import api_client, error_of
@@ -48,6 +49,11 @@ def test_everything_that_may_change_changes_with_its_history(
     assert batch.events.filter(kind="changed").count() == 3
     noted = AuditEvent.objects.get(action="batch.update")
     assert noted.target == batch.public_id
+
+
+def test_nothing_else_of_a_batch_can_be_changed(make_batch: MakeBatch) -> None:
+    with pytest.raises(ValueError, match="No batch is changed in status"):
+        update_batch(batch=make_batch(), user=None, status="completed")
 
 
 def test_a_change_to_what_is_there_already_leaves_no_trace(
