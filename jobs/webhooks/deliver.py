@@ -34,6 +34,8 @@ TURN_SECONDS = 45
 LOOK_SECONDS = 0.5
 BUSY_KEY = "webhooks-busy"
 BUSY_SECONDS = 15
+WOKEN_KEY = "webhooks-woken"
+WOKEN_SECONDS = 10
 
 
 def _never() -> bool:
@@ -45,8 +47,15 @@ stop_requested: Callable[[], bool] = _never
 
 
 def wanted() -> bool:
-    """Whether something is due and nobody on this host is at it."""
-    return WebhookDelivery.objects.due().exists() and not _somebody_is_at_it()
+    """Whether something is due, nobody is at it, and nobody was just woken for it.
+
+    Pokes that pile up while all control processes are busy would only be in the way.
+    """
+    return (
+        WebhookDelivery.objects.due().exists()
+        and not _somebody_is_at_it()
+        and cache.add(WOKEN_KEY, "", WOKEN_SECONDS)
+    )
 
 
 def _somebody_is_at_it() -> bool:
@@ -59,6 +68,7 @@ def run() -> str:
 
     Claims nothing more when other control work waits, and finishes what it began.
     """
+    cache.delete(WOKEN_KEY)
     if _somebody_is_at_it():
         return "somebody else is at it"
     cache.set(BUSY_KEY, processes.token(), BUSY_SECONDS)

@@ -166,7 +166,7 @@ def disable(
             failing_since=None,
         )
         if won:
-            _audit("webhook.disable", endpoint, by, address)
+            _audit("webhook.disable", endpoint, by, address, reason="by hand")
     return bool(won)
 
 

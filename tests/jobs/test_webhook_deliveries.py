@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from batchsite.accounts.models import AuditEvent, Team
+from jobs import processes
 from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from jobs.webhooks import deliver, sending
 from jobs.webhooks.attempts import WAITS, claim, due, finish, wait
@@ -23,20 +24,14 @@ BROKEN = Answer(500, "oops")
 
 
 @pytest.fixture(autouse=True)
-def alone(settings: Settings, tmp_path: object) -> None:
-    """A cache of its own, and the receiver's address allowed."""
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "LOCATION": str(tmp_path),
-        }
-    }
+def allowed(settings: Settings) -> None:
     settings.BATCHSITE_WEBHOOK_ALLOWED = ["127.0.0.1"]
 
 
 @pytest.fixture
 def endpoint(team: Team) -> WebhookEndpoint:
-    return make_endpoint(team)
+    """Nothing listens there."""
+    return make_endpoint(team, "http://127.0.0.1:9/")
 
 
 def make_due(delivery: WebhookDelivery) -> WebhookDelivery:
@@ -207,7 +202,6 @@ def test_a_deleted_endpoint_gets_nothing(team: Team, make_batch: MakeBatch) -> N
     assert delivery.state == "failed"
 
 
-@pytest.mark.django_db
 def test_nothing_is_wanted_when_nothing_is_due(endpoint: WebhookEndpoint) -> None:
     make_delivery(endpoint, due=False)
     assert not deliver.wanted()
@@ -291,6 +285,25 @@ def test_one_team_leaves_room_for_others(
         turn.drain()
     assert open_now.count(team) == deliver.MOST_OF_A_TEAM
     assert open_now.count(other_team) == 1
+
+
+def test_pokes_do_not_pile_up(endpoint: WebhookEndpoint) -> None:
+    make_delivery(endpoint)
+    assert deliver.wanted()
+    assert not deliver.wanted()
+    deliver.run()
+    make_due(WebhookDelivery.objects.get())
+    assert deliver.wanted()
+
+
+def test_the_right_to_claim_of_a_killed_process_is_free(
+    endpoint: WebhookEndpoint,
+) -> None:
+    make_delivery(endpoint)
+    gone = processes.token().rpartition("/")[0] + "/1"
+    cache.set(deliver.BUSY_KEY, gone, 60)
+    assert deliver.wanted()
+    assert deliver.run() == "1 attempts"
 
 
 def test_one_process_of_a_host_claims_at_a_time(endpoint: WebhookEndpoint) -> None:
