@@ -183,7 +183,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     ]
     search_fields = ["name", "token_key", "user__email", "team__name"]
     list_select_related = ["user", "team"]
-    raw_id_fields = ["team", "user"]
+    autocomplete_fields = ["team", "user"]
     exclude = ["digest"]
     actions = ["revoke"]
 

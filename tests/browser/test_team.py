@@ -260,3 +260,33 @@ def test_forms_work_without_scripts(
     page.get_by_label("Name").fill("no scripts")
     page.get_by_role("button", name="Make the key").click()
     expect(page.locator("#once-token")).to_contain_text("sk-bs-")
+
+
+def test_staff_make_a_key_in_the_admin_under_the_csp(
+    open_page: OpenPage, complaints: list[str], people: Team, staff: User
+) -> None:
+    page = open_page("/admin/accounts/apikey/add/", user=staff)
+    for field, text in (("team", "Blue"), ("user", "teammate")):
+        page.locator(f"[aria-labelledby=select2-id_{field}-container]").click()
+        page.locator(".select2-search__field").fill(text)
+        page.locator(".select2-results__option", has_text=text).click()
+    page.get_by_label("Name").fill("for a mate")
+    page.get_by_label("files:read").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    expect(page.get_by_text("The key is shown only now")).to_contain_text("sk-bs-")
+    key = ApiKey.objects.get(name="for a mate")
+    assert (key.user.email, key.scopes) == ("teammate@example.com", ["files:read"])
+    page.goto(f"/admin/accounts/team/{people.pk}/change/")
+    expect(page.get_by_text("Limits of the queue")).to_be_visible()
+    assert complaints == []
+
+
+def test_teams_of_staff_are_sound_on_a_phone(
+    open_page: OpenPage, complaints: list[str], people: Team, staff: User
+) -> None:
+    page = open_page("/teams/", user=staff, **SCREENS["phone"])
+
+    expect(page.get_by_role("link", name="New team")).to_be_visible()
+    assert sound(page) == []
+    assert complaints == []
