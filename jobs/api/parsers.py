@@ -75,7 +75,10 @@ class JSONBody(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The object; ApiError for anything else."""
-        data = stream.read(BODY_BYTES + 1)
+        data = b""
+        # To the end, where a server notices that a body was cut off.
+        while piece := stream.read(BODY_BYTES + 1 - len(data)):
+            data += piece
         if len(data) > BODY_BYTES:
             raise ApiError(
                 f"The request body is larger than {BODY_BYTES:,} bytes.", status=413
