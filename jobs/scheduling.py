@@ -50,14 +50,16 @@ def choose_model(
     """The model that an engine which holds one at a time should hold.
 
     Stays with the loaded model while that has work, unless another model's work is
-    older than `patience` seconds and the loaded one had the engine for as long.
+    older than `patience` seconds and the loaded one had the engine for as long. A batch
+    that also has work for the loaded model waits for nothing: a swap would only cost.
     None: nothing to do, keep what is loaded.
     """
     if not ranked:
         return None
     if loaded is None or all(w.model != loaded for w in ranked):
         return ranked[0].model
-    waiting = [w for w in ranked if w.model != loaded]
+    served = {w.batch for w in ranked if w.model == loaded}
+    waiting = [w for w in ranked if w.batch not in served]
     overdue = [w for w in waiting if now - w.created > patience]
     if overdue and now - loaded_since > patience:
         return min(overdue, key=lambda w: (w.created, w.batch)).model

@@ -90,6 +90,15 @@ def test_another_model_waits_no_longer_than_the_patience_and_nobody_thrashes() -
     assert choose([a, b], loaded_since=NOW - 10) == "a"
 
 
+def test_a_batch_of_two_models_changes_the_model_once() -> None:
+    a, b = (work(1, model=model, created=NOW - 900) for model in ("a", "b"))
+    assert choose([a, b], loaded_since=NOW - 400) == "a"
+    assert choose([b], loaded_since=NOW - 400) == "b"
+    # Others do not wait longer for it.
+    other = work(2, model="c", created=NOW - 400)
+    assert choose([a, b, other], loaded_since=NOW - 400) == "c"
+
+
 def claims(best: Work | None, held: list[Work], **over: object) -> bool:
     values: dict[str, object] = {
         "queued_rows": 0,
