@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from batchsite.accounts.installation import ensure_row
+
 from . import file_store, parts
 from .models import Batch, BatchFile, Upload, UploadPart
 
@@ -69,17 +71,19 @@ def expire_uploads(*, seconds: float = TURN_SECONDS) -> str:
 def sweep_storage(*, seconds: float = TURN_SECONDS) -> str:
     """Remove bytes that no row names and that are older than a day.
 
-    Processes that were killed leave them, and storages that failed to delete. The
-    folders come in random order, so that turns cut short reach all of them in time.
+    Processes that were killed leave them, and storages that failed to delete. Bytes
+    from before the database was set up stay: a new database beside old files is an
+    operator's mistake, which must cost nothing. The folders come in random order, so
+    that turns cut short reach all of them in time.
     """
     end, removed = time.monotonic() + seconds, 0
-    before = timezone.now() - UNNAMED_LIFE
+    period = (ensure_row().created_at, timezone.now() - UNNAMED_LIFE)
     shelves = list(_shelves())
     random.shuffle(shelves)
     for shelf in shelves:
         if time.monotonic() >= end:
             break
-        removed += _sweep_shelf(shelf, before)
+        removed += _sweep_shelf(shelf, *period)
     return f"{removed} files that nobody names removed"
 
 
@@ -94,7 +98,7 @@ def _shelves() -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in inner)
 
 
-def _sweep_shelf(shelf: str, before: datetime) -> int:
+def _sweep_shelf(shelf: str, after: datetime, before: datetime) -> int:
     names = [f"{shelf}/{name}" for name in default_storage.listdir(shelf)[1]]
     removed = 0
     for start in range(0, len(names), SLICE):
@@ -102,7 +106,7 @@ def _sweep_shelf(shelf: str, before: datetime) -> int:
         named = _named(some)
         # Only now the time is asked for: each answer is a call to a remote storage.
         for name in (one for one in some if one not in named):
-            if _older(name, before):
+            if _written_between(name, after, before):
                 file_store.delete_bytes([name])
                 removed += 1
     return removed
@@ -122,8 +126,8 @@ def _named(names: list[str]) -> set[str]:
     }
 
 
-def _older(name: str, before: datetime) -> bool:
+def _written_between(name: str, after: datetime, before: datetime) -> bool:
     try:
-        return bool(default_storage.get_modified_time(name) < before)
+        return bool(after < default_storage.get_modified_time(name) < before)
     except FileNotFoundError:
         return False

@@ -15,7 +15,8 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.test import APIClient
 
-from batchsite.accounts.models import AuditEvent, Team
+from batchsite.accounts.installation import ensure_row
+from batchsite.accounts.models import AuditEvent, Installation, Team
 from jobs import expiry
 from jobs.chores import do_chore
 from jobs.models import BatchFile, Upload, UploadPart
@@ -147,8 +148,16 @@ def test_an_upload_past_its_hour_expires_with_its_parts(
     assert not expiry.uploads_to_expire()
 
 
+@pytest.fixture
+def old_site(db: None) -> None:
+    """A database that was set up ten days ago."""
+    ensure_row()
+    born = timezone.now() - timedelta(days=10)
+    Installation.objects.update(created_at=born)
+
+
 def test_bytes_that_no_row_names_go_after_a_day(
-    make_file: MakeFile, make_batch: MakeBatch, make_upload: Upload
+    make_file: MakeFile, make_batch: MakeBatch, make_upload: Upload, old_site: None
 ) -> None:
     old = 2 * DAY
     report = aged("reports/ab/batch_1-report-1", old)
@@ -159,8 +168,10 @@ def test_bytes_that_no_row_names_go_after_a_day(
     deleted = make_file(deleted_at=timezone.now())
     expired = make_file(**ago(old))
     named = [*BatchFile.objects.filter(deleted_at=None), *UploadPart.objects.all()]
+    two_days_ago = time.time() - old
     for row in (*named, deleted):
-        os.utime(default_storage.path(row.storage_name), (0, 0))
+        path = default_storage.path(row.storage_name)
+        os.utime(path, (two_days_ago, two_days_ago))
     orphans = [
         aged("uploads/ab/orphan", old),
         aged("uploads/flat", old),
@@ -180,6 +191,13 @@ def test_bytes_that_no_row_names_go_after_a_day(
     assert [name for name in orphans if default_storage.exists(name)] == []
     assert [name for name in kept if not default_storage.exists(name)] == []
     assert expiry.sweep_storage() == "0 files that nobody names removed"
+
+
+def test_a_new_database_costs_no_old_files(db: None) -> None:
+    """Somebody started the site with the files of another database."""
+    name = aged("uploads/ab/of-the-real-database", 30 * DAY)
+    assert expiry.sweep_storage() == "0 files that nobody names removed"
+    assert default_storage.exists(name)
 
 
 def test_a_site_without_files_has_nothing_to_sweep(db: None) -> None:
