@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, URLField
 from django.http import HttpRequest
 
 # Tables of millions of rows are paged without ever being counted.
@@ -31,6 +31,7 @@ class ReadOnly(admin.ModelAdmin):
     show_full_result_count = False
     paginator = ShortCount
     list_per_page = 50
+    formfield_overrides = {URLField: {"assume_scheme": "https"}}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
