@@ -70,7 +70,7 @@ def test_every_message_arrives_although_workers_are_killed(
         control = start_control(site)
         wait_for(
             lambda least=arrived: len(receiver.got) >= least,  # type: ignore[misc]  # bound in the loop
-            timeout=60,
+            timeout=120,
             what=f"{arrived} messages",
         )
         control.kill()
@@ -132,9 +132,11 @@ def test_bad_receivers_harm_neither_the_worker_nor_the_others(
             url,
         )
 
-    wait_for(lambda: len(attempts(good)) == 20, timeout=60, what="the good ones")
-    wait_for(lambda: all(attempts(url) for url in bad), timeout=60, what="the bad ones")
-    wait_for(lambda: len(attempts(flaky)) == 2, timeout=60, what="the second try")
+    wait_for(lambda: len(attempts(good)) == 20, timeout=120, what="the good ones")
+    wait_for(
+        lambda: all(attempts(url) for url in bad), timeout=120, what="the bad ones"
+    )
+    wait_for(lambda: len(attempts(flaky)) == 2, timeout=120, what="the second try")
     assert [row["status_code"] for row in attempts(flaky)] == [500, 200]
     assert attempts(flaky)[0]["state"] == "delivered"
 
@@ -164,7 +166,7 @@ def test_a_batch_tells_of_its_progress_and_its_end(
     start_control(site)
     site.start("runworker", "--engine", "ext").expect("ready")
     made = seed(site, "batch", rows=200, delay=0.6)
-    row = wait_until_final(site, made)
+    row = wait_until_final(site, made, timeout=180)
     assert row["status"] == "completed"
 
     client = openai.OpenAI(api_key="none")
@@ -177,9 +179,10 @@ def test_a_batch_tells_of_its_progress_and_its_end(
 
     wait_for(
         lambda: any(event["type"] == "batch.completed" for event in events()),
+        timeout=60,
         what="batch.completed",
     )
-    wait_for(lambda: states(site)["pending"] == 0, what="the rest")
+    wait_for(lambda: states(site)["pending"] == 0, timeout=60, what="the rest")
     assert {event["data"]["id"] for event in events()} == {made}
     told = [event for event in events() if event["type"] == "batch.progress"]
     assert told
