@@ -72,7 +72,8 @@ def paths() -> list[str]:
 
 def area_of(path: str) -> str:
     """The beginning of a path that tells what it is about."""
-    return "/".join(path.split("/")[: 3 if path.startswith("/v1/") else 2])
+    words = {"v1": 3, "teams": 4, "admin": 3}
+    return "/".join(path.split("/")[: words.get(path.split("/")[1], 2)])
 
 
 def admin_paths() -> list[str]:
