@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,22 @@ def stale(upload: str) -> None:
     Upload.objects.filter(public_id=upload).update(expires_at=past)
 
 
+@pytest.fixture
+def client(live_server: LiveServer, owner: User, team: Team) -> Iterator[OpenAI]:
+    """OpenAI's client; answers that do not fit its types are errors."""
+    with OpenAI(
+        base_url=f"{live_server.url}/v1",
+        api_key=create_api_key(team=team, user=owner, name="test"),
+        max_retries=0,
+        _strict_response_validation=True,
+    ) as opened:
+        yield opened
+
+
 @pytest.mark.django_db(transaction=True)
 def test_openais_client_uploads_in_parts(
-    live_server: LiveServer, owner: User, team: Team, tmp_path: Path, data_folder: Path
+    client: OpenAI, tmp_path: Path, data_folder: Path
 ) -> None:
-    key = create_api_key(team=team, user=owner, name="test")
-    client = OpenAI(base_url=f"{live_server.url}/v1", api_key=key, max_retries=0)
     md5 = hashlib.md5(CONTENT).hexdigest()
 
     path = tmp_path / "big.jsonl"

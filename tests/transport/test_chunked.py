@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import create_api_key
@@ -60,6 +63,16 @@ def post(key: str, path: str, body: io.BytesIO, **over: Any) -> tuple[int, Any]:
     content = b"".join(answer)
     answer.close()  # type: ignore[attr-defined]  # Django's answers have it
     return int(status.split()[0]), json.loads(content)
+
+
+@pytest.fixture(autouse=True)
+def kept_connection() -> Iterator[None]:
+    """Keep requests from closing the connection in which the test's transaction is."""
+    for moment in (request_started, request_finished):
+        moment.disconnect(close_old_connections)
+    yield
+    for moment in (request_started, request_finished):
+        moment.connect(close_old_connections)
 
 
 @pytest.fixture
