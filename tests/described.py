@@ -12,8 +12,12 @@ from django.urls import Resolver404
 from jsonschema import (  # type: ignore[import-untyped]  # no stubs
     Draft202012Validator,
 )
+from rest_framework.test import APIClient
 
 from jobs.api.schema.document import document
+
+# What a path or method that does not exist may be told.
+NOWHERE = (400, 401, 404, 405, 413, 429)
 
 
 def template_of(route: str) -> str:
@@ -53,6 +57,12 @@ def check(answer: Any) -> bytes:
     `answer` is the test client's; what streams is read to its end, which closes it.
     """
     content: bytes = answer.getvalue()
+    check_unread(answer)
+    return content
+
+
+def check_unread(answer: Any) -> None:
+    """The same, but what streams is left to the caller."""
     method = answer.request["REQUEST_METHOD"].lower()
     assert answer["x-request-id"]
     media_type = answer["Content-Type"].partition(";")[0]
@@ -62,11 +72,22 @@ def check(answer: Any) -> bytes:
     known = document()["paths"].get(path)
     if known is None or method not in known:
         # No such path, no such method, or refused before the path was looked at.
-        assert answer.status_code in (400, 401, 404, 405, 413, 429), answer.status_code
+        assert answer.status_code in NOWHERE, answer.status_code
         if method != "head":
             of_component("Error").validate(answer.json())
-        return content
+        return
     checker = validator(path, method, str(answer.status_code), media_type)
     if media_type == "application/json":
         checker.validate(answer.json())
-    return content
+
+
+class DescribedClient(APIClient):
+    """An API client that fails on an answer under /v1/ that is not described."""
+
+    def request(self, **kwargs: Any) -> Any:
+        """Send the request and check its answer."""
+        answer = super().request(**kwargs)
+        path = answer.request["PATH_INFO"]
+        if path.startswith("/v1/") and path != "/v1/docs":
+            check_unread(answer)
+        return answer

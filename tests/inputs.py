@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import create_api_key
+from tests.described import DescribedClient
 
 
 def chat_lines(rows: int, *, model: str = "tiny") -> bytes:
@@ -45,9 +46,10 @@ def error_of(r: Any) -> tuple[int, str | None, str | None]:
 def api_client(user: User, team: Team, **fields: Any) -> APIClient:
     """A client with a new key of that person for that team; `fields` are the key's.
 
-    It gets a 500 as an answer, as a client on the network does.
+    It gets a 500 as an answer, as a client on the network does, and fails on answers
+    that the OpenAPI document does not describe.
     """
     token = create_api_key(team=team, user=user, name="test", **fields)
-    client = APIClient(raise_request_exception=False)
+    client = DescribedClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     return client

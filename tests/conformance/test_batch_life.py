@@ -63,6 +63,35 @@ def check_halves(server: Server, batch: dict[str, Any], code: str) -> None:
     assert batch["usage"]["output_tokens"] > 0
 
 
+@proves("B-02")
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("/v1/completions", {"prompt": "Say hello."}),
+        ("/v1/embeddings", {"input": ["one", "two"]}),
+        ("/v1/responses", {"input": "Say hello."}),
+        ("/v1/score", {"text_1": "a", "text_2": ["b", "c"]}),
+        ("/v1/rerank", {"query": "a", "documents": ["b", "c"]}),
+    ],
+)
+def test_each_endpoint_of_the_engine_runs(
+    local_site: LocalServer, endpoint: str, body: dict[str, Any]
+) -> None:
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": endpoint,
+        "body": {"model": local_site.model, **body},
+    }
+
+    batch = local_site.run(jsonl(line), endpoint=endpoint)
+
+    assert batch["status"] == "completed", batch
+    [row] = local_site.rows(batch["output_file_id"])
+    assert row["response"]["status_code"] == 200
+    assert isinstance(row["response"]["body"], dict)
+
+
 def end_the_window(server: LocalServer, batch: dict[str, Any]) -> None:
     """Let the batch have been made a day ago, with its window ending now."""
     moments = [

@@ -9,7 +9,7 @@ import pytest
 from httpx2 import Client, Response
 
 from .proof import proves
-from .server import Server, error, jsonl
+from .server import LocalServer, Server, error, jsonl
 from .strict import (
     Batch,
     BatchPage,
@@ -155,6 +155,28 @@ def test_every_refusal_is_the_error_envelope(server: Server) -> None:
         "bad limit": 400,
         "bad cursor": 400,
     }
+
+
+@proves("T-05")
+def test_refusals_by_right_and_by_size_are_the_envelope(
+    local_site: LocalServer,
+) -> None:
+    reader = local_site.site.run(
+        *("createapikey", "--team", "Blue", "--user", "owner@example.com"),
+        *("--name", "reader", "--scope", "files:read"),
+    ).stdout.splitlines()[-1]
+    with Client(
+        base_url=local_site.url, headers={"Authorization": f"Bearer {reader}"}
+    ) as reading:
+        assert reading.get("/files").status_code == 200
+        assert error(reading.get("/batches"))[0] == 403
+        assert error(reading.delete("/files/file-none"))[0] == 403
+    large = local_site.post("/batches", {"metadata": {"a": "x" * 1_100_000}})
+    assert error(large)[0] == 413
+    # These the web server refuses by itself.
+    long = local_site.http.get("/files", headers={"X-Long": "x" * 100_000})
+    assert error(long)[0] == 431
+    assert error(local_site.http.get(f"/files?after={'x' * 10_000}"))[0] == 414
 
 
 @proves("T-06", "E-10")

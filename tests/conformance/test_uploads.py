@@ -13,7 +13,7 @@ import pytest
 from httpx2 import Response
 
 from .proof import proves
-from .server import Server, error
+from .server import LocalServer, Server, error
 from .strict import FileObject, Upload, UploadPart, ok
 
 PART_BYTES = 64_000_000
@@ -209,6 +209,20 @@ def test_a_cancelled_upload_takes_no_more_parts(server: Server) -> None:
     assert cancelled.get("file") is None
     assert error(add(server, upload_id, b"x"))[0] == 400
     assert error(finish(server, upload_id, part))[0] == 400
+
+
+@proves("U-02")
+def test_an_upload_ends_after_its_hour(local_site: LocalServer) -> None:
+    upload_id = begin(local_site, b"12")
+    part = add(local_site, upload_id, b"12").json()["id"]
+    local_site.site.query(
+        "UPDATE jobs_upload SET expires_at = %s WHERE public_id = %s",
+        "2026-01-01 00:00:00",
+        upload_id,
+    )
+
+    assert error(add(local_site, upload_id, b"12"))[0] == 400
+    assert error(finish(local_site, upload_id, part))[0] == 400
 
 
 @proves("U-04", "U-05")

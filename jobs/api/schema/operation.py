@@ -10,7 +10,7 @@ JSONL = "application/jsonl"
 FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
 # What anybody may be told, and what a call with a key may be told, too.
-ANYBODY = (405, 414, 431, 500)
+ANYBODY = (400, 405, 414, 431, 500)
 ANY_CALL = (401, 403, 429)
 HEADERS: dict[str, Schema] = {
     "x-request-id": {
