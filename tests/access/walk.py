@@ -129,7 +129,9 @@ class World:
         elif role in self.sessions:
             client.cookies["sessionid"] = self.sessions[role]
         r = client.generic(method, address)
-        r.close()
+        if getattr(r, "streaming", False):
+            # Read to the end, so that it is closed.
+            b"".join(r)
         return r
 
 
