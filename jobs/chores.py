@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from batchsite.accounts import sessions
+
 from . import deadlines, expiry, idempotency
 from .webhooks import deliver, progress, pruning
 
@@ -38,6 +40,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("deadlines", 30, deadlines.any_at_risk, deadlines.note_risks),
     Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
+    Chore("ended sessions", 3600, sessions.any_ended, sessions.sweep),
 )
 
 
