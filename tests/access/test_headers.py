@@ -90,9 +90,9 @@ def test_answers_that_stand_for_djangos_own_have_them_too(
     assert r.status_code == 500
     assert r["Content-Type"] == "application/json"
     check(r)
-    r = client.get("/v1/models", HTTP_HOST="evil.example.com")
-    assert r.status_code == 400
-    assert set(r.json()) == {"error"}
+    other = client.get("/v1/models", HTTP_HOST="evil.example.com")
+    assert other.status_code == 400
+    assert set(other.json()) == {"error"}
 
 
 def test_cookies_are_for_this_site_alone(client: Client, db: None) -> None:
