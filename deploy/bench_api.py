@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import itertools
 import json
 import os
 import platform
@@ -84,13 +85,23 @@ def running_batch(running: Running, rows: int) -> str:
     return batch.id
 
 
-async def hammer(url: str, key: str, *, clients: int, seconds: float) -> list[float]:
-    """How long each answer took, in seconds, for so many clients at once."""
+async def hammer(
+    url: str, key: str, *, clients: int, seconds: float, rate: float = 0
+) -> list[float]:
+    """How long each answer took, in seconds, for so many clients at once.
+
+    With a `rate` (requests/s) they take turns: each asks when its time has come, and
+    waiting for a late answer counts as waiting for the next one too.
+    """
     took: list[float] = []
-    ends = time.monotonic() + seconds
+    start = time.monotonic()
+    turns = itertools.count()
 
     async def one(session: aiohttp.ClientSession) -> None:
-        while (began := time.monotonic()) < ends:
+        while (began := time.monotonic()) < start + seconds:
+            if rate:
+                began = start + next(turns) / rate
+                await asyncio.sleep(max(0.0, began - time.monotonic()))
             async with session.get(url) as answer:
                 await answer.read()
                 assert answer.status == 200, await answer.text()
@@ -99,27 +110,30 @@ async def hammer(url: str, key: str, *, clients: int, seconds: float) -> list[fl
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         await asyncio.gather(*(one(session) for _ in range(clients)))
-    return took
+    return sorted(took)
 
 
 def measure_status(running: Running, name: str, seconds: float) -> None:
-    """Ask for a running batch as fast as 16 clients can, after a warm-up."""
-    batch = running_batch(running, rows=int(300 * (seconds + 10)))
+    """Ask for a running batch at 300 requests/s, then as fast as 16 clients can."""
+    batch = running_batch(running, rows=int(300 * (2 * seconds + 15)))
     url = f"http://127.0.0.1:{running.port}/v1/batches/{batch}"
     key = str(running.client.api_key)
     asyncio.run(hammer(url, key, clients=16, seconds=2))
-    before = running.client.batches.retrieve(batch).request_counts
-    took = sorted(asyncio.run(hammer(url, key, clients=16, seconds=seconds)))
-    after = running.client.batches.retrieve(batch)
-    assert before is not None
-    assert after.request_counts is not None
-    answered = after.request_counts.completed - before.completed
-    print(
-        f"{name:<10}  status    {len(took) / seconds:,.0f} requests/s,"
-        f" p50 {took[len(took) // 2] * 1000:.0f} ms,"
-        f" p99 {took[int(len(took) * 0.99)] * 1000:.0f} ms;"
-        f" the batch ({after.status}) went on at {answered / seconds:,.0f} rows/s"
-    )
+    for words, clients, rate in (("300/s offered", 64, 300.0), ("16 clients", 16, 0.0)):
+        before = running.client.batches.retrieve(batch).request_counts
+        took = asyncio.run(
+            hammer(url, key, clients=clients, seconds=seconds, rate=rate)
+        )
+        after = running.client.batches.retrieve(batch)
+        assert before is not None
+        assert after.request_counts is not None
+        answered = after.request_counts.completed - before.completed
+        print(
+            f"{name:<10}  status, {words}: {len(took) / seconds:,.0f} requests/s,"
+            f" p50 {took[len(took) // 2] * 1000:.0f} ms,"
+            f" p99 {took[int(len(took) * 0.99)] * 1000:.0f} ms;"
+            f" the batch ({after.status}) went on at {answered / seconds:,.0f} rows/s"
+        )
     running.client.batches.cancel(batch)
 
 

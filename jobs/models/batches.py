@@ -25,9 +25,10 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
     def find(self, public_id: str) -> Batch | None:
         """The batch with that public id, or None."""
-        return (
-            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
-        )
+        if not may_be_id(public_id):
+            return None
+        # At most one: an order would only cost time.
+        return next(iter(self.filter(public_id=public_id).order_by()), None)
 
     def for_list(self) -> BatchQuerySet:
         """With everything that a list row or the API object shows."""
