@@ -238,3 +238,44 @@ def test_a_view_without_a_scope_serves_nobody(owner: User, team: Team) -> None:
     request = APIRequestFactory().get("/", headers={"authorization": f"Bearer {token}"})
     with pytest.raises(ImproperlyConfigured, match=r"must say @scope"):
         forgotten(request)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "inactive", "deleted"])
+def test_a_remembered_key_that_ends_is_refused_at_once(
+    api: APIClient, owner: User, how: str
+) -> None:
+    assert api.get("/v1/models").status_code == 200
+    keys, past = ApiKey.objects.all(), timezone.now() - timedelta(seconds=1)
+    match how:
+        case "revoked":
+            keys.update(revoked_at=past)
+        case "expired":
+            keys.update(expiry=past)
+        case "inactive":
+            User.objects.filter(pk=owner.pk).update(is_active=False)
+        case "deleted":
+            keys.delete()
+    assert error_of(api.get("/v1/models")) == REFUSED
+
+
+def test_what_belongs_to_a_key_is_read_once_a_second(
+    api: APIClient, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 60)
+    assert api.post("/v1/batches", {}, format="json").status_code == 400
+    Membership.objects.update(role="viewer")
+    assert api.post("/v1/batches", {}, format="json").status_code == 400
+    monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 0)
+    assert api.post("/v1/batches", {}, format="json").status_code == 403
+
+
+def test_keys_are_remembered_up_to_a_number(
+    owner: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: dict[str, Any] = {}
+    monkeypatch.setattr("jobs.api.auth._remembered", remembered)
+    monkeypatch.setattr("jobs.api.auth.REMEMBERED_MOST", 2)
+    clients = [api_client(owner, team) for _ in range(5)]
+    for _ in range(2):
+        assert {c.get("/v1/models").status_code for c in clients} == {200}
+        assert len(remembered) <= 2

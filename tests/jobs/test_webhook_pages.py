@@ -364,7 +364,8 @@ def test_the_signature_of_a_rotated_secret_is_not_invented(
     signed_in: Client, endpoint: WebhookEndpoint
 ) -> None:
     delivery = make_delivery(endpoint, state="delivered")
-    delivery.attempts.create(status_code=200)
+    earlier = timezone.now() - timedelta(seconds=1)
+    delivery.attempts.create(status_code=200, created_at=earlier)
     endpoints.rotate(endpoint=endpoint, version=1, by=None)
     text = signed_in.get(log_path(delivery)).content.decode()
     assert "by a secret that was rotated since" in text
