@@ -102,7 +102,7 @@ def check_create(*, team: Team, file: BatchFile | None) -> None:
     Call it in the transaction that creates the batch, with `expected_requests` of the
     new batch set to the file's lines.
     """
-    _lock(team, everybody=bool(settings.BATCHSITE_MAX_QUEUED_REQUESTS_TOTAL))
+    team = _lock(team, everybody=bool(settings.BATCHSITE_MAX_QUEUED_REQUESTS_TOTAL))
     _check_hour(team)
     lines = file.lines if file else 0
     ours, all_teams = requests_usage(team)
@@ -206,15 +206,16 @@ def _no_tokens(usage: Usage, whose: str) -> LineError:
     )
 
 
-def _lock(team: Team, *, everybody: bool) -> None:
-    """Until the transaction ends nobody else passes a check of this team.
+def _lock(team: Team, *, everybody: bool) -> Team:
+    """Until the transaction ends nobody else passes a check of this team; its row now.
 
     With `everybody`, of any team. Always in this order. The lock does not hinder rows
     that only refer to the team.
     """
     if not connection.features.has_select_for_update:
-        return
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+        return Team.objects.get(pk=team.pk)
+    team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     if everybody:
         ensure_row()
         Installation.objects.select_for_update(no_key=True).get(pk=1)
+    return team

@@ -58,6 +58,7 @@ def test_waiting_requests_are_those_without_a_result(
 
 def test_the_file_that_does_not_fit_is_refused(team: Team, file: BatchFile) -> None:
     team.max_queued_requests = 25
+    team.save()
     create(team, file)
     create(team, file)
     with pytest.raises(LimitReached) as refused:
@@ -93,6 +94,7 @@ def test_batches_of_an_hour_and_when_there_is_room_again(
 ) -> None:
     settings.BATCHSITE_BATCHES_PER_HOUR = of_site
     team.max_batches_per_hour = of_team
+    team.save()
     old = create(team, file)
     Batch.objects.update(created_at=timezone.now() - timedelta(minutes=50))
     create(team, file)
@@ -124,12 +126,14 @@ def test_a_zero_stops_a_team_and_a_zero_of_the_site_stops_nobody(
     assert limits.hour_usage(team) == limits.Usage(1, None)
     assert limits.Usage(1, None).free is None
     team.max_batches_per_hour = 0
+    team.save()
     with pytest.raises(LimitReached, match="0 batches in an hour"):
         create(team, file)
 
 
 def test_a_batch_without_its_file_takes_no_room(team: Team) -> None:
     team.max_queued_requests = 0
+    team.save()
     batch = create_batch(
         team=team, user=None, input_file_id="file-none", endpoint="/v1/embeddings"
     )
