@@ -209,7 +209,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     "default": env.cache_url(
         "CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}?max_entries=2000"
-    )
+    ),
+    # django-q2 notes each cluster's state here every second, and nobody reads it: a
+    # cache that is out of order must not keep batches from being made.
+    "queue": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
 # --- people and keys
@@ -278,12 +281,15 @@ SPECTACULAR_SETTINGS = {
 }
 # OpenAIErrorMiddleware makes the id, so that log lines and answers have the same.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
-DATA_UPLOAD_MAX_MEMORY_SIZE = 20_000_000
+# Parsing a form takes up to 75 times its size, before anybody asks who sent it. Above
+# jobs.api.parsers.BODY_BYTES, so that the API itself says that a body is too large.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_100_000
 
 # --- background work: django-q2 wakes processes; the work itself is in our tables
 Q_CLUSTER = {
     "name": "batchsite",
     "orm": "default",
+    "cache": "queue",
     "workers": BATCHSITE_CONTROL_WORKERS,
     "queue_limit": 1,
     "bulk": 1,

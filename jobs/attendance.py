@@ -169,8 +169,14 @@ class ControlDuty:
             if now < self._chores_at.get(chore.name, 0.0):
                 continue
             self._chores_at[chore.name] = now + chore.seconds
-            if chore.wanted() and waiting_pokes(CONTROL_QUEUE) < ENOUGH_POKES:
-                poke_chore(chore.name)
+            try:
+                if chore.wanted() and waiting_pokes(CONTROL_QUEUE) < ENOUGH_POKES:
+                    poke_chore(chore.name)
+            except (DatabaseError, InterfaceError):
+                raise
+            except Exception:
+                # A storage or cache that fails must not end intake and closing too.
+                logger.exception("cannot look whether %s is wanted", chore.name)
 
     def leave(self) -> None:
         """Take the heartbeat row away."""

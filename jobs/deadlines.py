@@ -17,11 +17,13 @@ NOTED_AT_ONCE = 500
 def at_risk() -> list[int]:
     """Batches whose estimated end lies behind their deadline and that do not say so yet."""
     found = standing.take_look().by_pk
-    late = [pk for pk, place in found.items() if place.at_risk][:NOTED_AT_ONCE]
+    late = {pk for pk, place in found.items() if place.at_risk}
     if not late:
         return []
-    noted = BatchEvent.objects.filter(batch__in=late, kind=AT_RISK)
-    return sorted(set(late).difference(noted.values_list("batch", flat=True)))
+    active = Batch.objects.active()
+    noted = BatchEvent.objects.filter(batch__in=active.values("pk"), kind=AT_RISK)
+    late.difference_update(noted.values_list("batch", flat=True))
+    return sorted(late)[:NOTED_AT_ONCE]
 
 
 def any_at_risk() -> bool:

@@ -161,12 +161,13 @@ def measured(upload: UploadedFile[Any]) -> tuple[str, int]:
     """SHA-256 as hex and number of line ends; read only if not counted on arrival."""
     if isinstance(upload, SpooledUpload):
         return upload.sha256, upload.lines
-    digest, lines = hashlib.sha256(), 0
+    digest, lines, last = hashlib.sha256(), 0, b"\n"
     upload.seek(0)
     for chunk in upload.chunks():
         digest.update(chunk)
         lines += chunk.count(b"\n")
-    return digest.hexdigest(), lines
+        last = chunk[-1:] or last
+    return digest.hexdigest(), lines + (last != b"\n")
 
 
 def open_content(

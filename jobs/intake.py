@@ -116,7 +116,8 @@ def _delete_rows(
     while keys := list(rows.order_by("-pk").values_list("pk", flat=True)[:1000]):
         with transaction.atomic():
             lease.fence(status=batch.status)
-            model._default_manager.filter(pk__in=keys).delete()
+            # The bodies need not be read to be deleted.
+            model._default_manager.filter(pk__in=keys).only("pk").delete()
 
 
 def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> bool:

@@ -106,7 +106,8 @@ def cancel(batch: Batch, *, message: str = "") -> Batch:
 
     Raises CannotCancel in completed, failed, expired and finalizing.
     """
-    for old in (Status.IN_PROGRESS, Status.VALIDATING):
+    # In the order in which batches go: a move that comes between is met by the second.
+    for old in (Status.VALIDATING, Status.IN_PROGRESS):
         if move(
             batch,
             old,
@@ -143,7 +144,7 @@ def overrun(batch: Batch) -> bool:
             message="the completion window ended",
             closing_reason=Batch.ClosingReason.EXPIRED,
         )
-        for old in (Status.IN_PROGRESS, Status.VALIDATING)
+        for old in (Status.VALIDATING, Status.IN_PROGRESS)
     )
 
 

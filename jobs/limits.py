@@ -104,7 +104,7 @@ def check_create(*, team: Team, file: BatchFile | None) -> None:
     """
     team = _lock(team, everybody=bool(settings.BATCHSITE_MAX_QUEUED_REQUESTS_TOTAL))
     _check_hour(team)
-    lines = file.lines if file else 0
+    lines = max(file.lines, 1) if file else 0
     ours, all_teams = requests_usage(team)
     if not ours.has_room(lines):
         raise LimitReached(

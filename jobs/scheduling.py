@@ -50,16 +50,16 @@ def choose_model(
     """The model that an engine which holds one at a time should hold.
 
     Stays with the loaded model while that has work, unless another model's work is
-    older than `patience` seconds and the loaded one had the engine for as long. A batch
-    that also has work for the loaded model waits for nothing: a swap would only cost.
+    older than `patience` seconds and the loaded one had the engine for as long. The
+    batch whose work for the loaded model comes next waits for nothing: it is served.
     None: nothing to do, keep what is loaded.
     """
     if not ranked:
         return None
     if loaded is None or all(w.model != loaded for w in ranked):
         return ranked[0].model
-    served = {w.batch for w in ranked if w.model == loaded}
-    waiting = [w for w in ranked if w.batch not in served]
+    served = next(w.batch for w in ranked if w.model == loaded)
+    waiting = [w for w in ranked if w.model != loaded and w.batch != served]
     overdue = [w for w in waiting if now - w.created > patience]
     if overdue and now - loaded_since > patience:
         return min(overdue, key=lambda w: (w.created, w.batch)).model

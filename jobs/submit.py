@@ -71,7 +71,7 @@ def create_batch(
             output_order=output_order,
             allow_mixed_models=allow_mixed_models,
             paused=paused,
-            expected_requests=file.lines if file else 0,
+            expected_requests=max(file.lines, 1) if file else 0,
             endpoint=endpoint,
             completion_window=completion_window,
             metadata=metadata,

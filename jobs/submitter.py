@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 import time
@@ -29,6 +28,7 @@ from .engines.client import (
 from .flight import Halt, Held, Snapshot, Target
 from .models import Result
 from .recording import ChunkLease
+from .rewriting import Rewrite
 from .scheduling import rank
 from .writer import GivenBack, Item, Written
 
@@ -373,7 +373,7 @@ class Submitter:
         name = self._target.names.get(held.claim.work.model)
         if name is None or name == held.claim.work.model:
             return row.body.encode()
-        return json.dumps({**json.loads(row.body), "model": name}).encode()
+        return Rewrite({"model": name}).apply(row.body).encode()
 
     def _shrink(self) -> None:
         """Halve the window, at most once a second: one hiccup fails many rows at once."""

@@ -7,8 +7,11 @@ does no harm. What is to be done is read from our tables.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Q
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -16,9 +19,12 @@ from django_q.tasks import async_task
 
 from .models import Engine
 
+logger = logging.getLogger(__name__)
 CONTROL_QUEUE = "batchsite"
 # More waiting pokes than this say nothing new.
 ENOUGH_POKES = 50
+# A chore's poke that nobody took for so many seconds may have been lost.
+POKE_WAITS = 300
 
 
 def poke_stage(batch_pk: int) -> None:
@@ -27,8 +33,17 @@ def poke_stage(batch_pk: int) -> None:
 
 
 def poke_chore(name: str) -> None:
-    """Wake a control worker for that chore."""
+    """Wake a control worker for that chore, unless a poke for it waits already."""
+    try:
+        if not cache.add(_woken(name), 1, timeout=POKE_WAITS):
+            return
+    except Exception:
+        logger.exception("the cache does not tell whether %s was poked", name)
     async_task("jobs.tasks.attend_chore", name, cluster=CONTROL_QUEUE)
+
+
+def _woken(name: str) -> str:
+    return f"chore-woken:{name.replace(' ', '-')}"
 
 
 def poke_engines(models: list[str]) -> None:
@@ -62,6 +77,9 @@ def attend_stage(batch_pk: int) -> str:
 def attend_chore(name: str) -> str:
     """Do one of the regular chores; says what was done."""
     from .chores import do_chore
+
+    with contextlib.suppress(Exception):
+        cache.delete(_woken(name))
 
     return do_chore(name)
 

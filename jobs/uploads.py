@@ -96,7 +96,8 @@ class SpooledUpload(UploadedFile):  # type: ignore[type-arg]  # has no [] at run
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = tempfile.NamedTemporaryFile(dir=folder)  # noqa: SIM115 - close() is the request's
         self.digest = hashlib.sha256()
-        self.lines = 0
+        self._line_ends = 0
+        self._last = b""
         self.too_large = False
         super().__init__(self.spool, name, content_type, 0, charset)
 
@@ -105,11 +106,17 @@ class SpooledUpload(UploadedFile):  # type: ignore[type-arg]  # has no [] at run
         """Hex digest of the content."""
         return self.digest.hexdigest()
 
+    @property
+    def lines(self) -> int:
+        """How many lines were taken; the last one need not be terminated."""
+        return self._line_ends + (self._last not in (b"", b"\n"))
+
     def take(self, data: bytes) -> None:
         """Append some bytes; `size` stays the caller's to set."""
         self.spool.write(data)
         self.digest.update(data)
-        self.lines += data.count(b"\n")
+        self._line_ends += data.count(b"\n")
+        self._last = data[-1:] or self._last
 
     def temporary_file_path(self) -> str:
         """Where the bytes are; a local storage moves this file."""

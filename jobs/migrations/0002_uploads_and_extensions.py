@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='batchfile',
             name='lines',
-            field=models.PositiveIntegerField(default=0, help_text='Line ends in the file, counted while it came in.'),
+            field=models.PositiveIntegerField(default=0, help_text='Lines of the file, counted while it came in.'),
         ),
         migrations.AddConstraint(
             model_name='batch',

@@ -85,7 +85,7 @@ class BatchFile(models.Model):
     purpose = models.CharField(max_length=20, choices=Purpose.choices)
     bytes = models.PositiveBigIntegerField(help_text="Size in bytes.")
     lines = models.PositiveIntegerField(
-        default=0, help_text="Line ends in the file, counted while it came in."
+        default=0, help_text="Lines of the file, counted while it came in."
     )
     sha256 = models.CharField(max_length=64)
     storage_name = models.CharField(max_length=200, unique=True)

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
+from pytest_django import Settings
 
-from jobs import attendance, engine_side, lifecycle, processes, stages, tasks
+from jobs import attendance, chores, engine_side, lifecycle, processes, stages, tasks
 from jobs.flight import Halt
 from jobs.models import Batch, Chunk, Engine, ServedModel, WorkerProcess
 from tests.conftest import MakeBatch
@@ -30,6 +31,44 @@ def gone_process() -> str:
 def managed_engine(**over: object) -> Engine:
     columns: dict[str, object] = {"name": "gpu0", "kind": Engine.Kind.MANAGED}
     return Engine.objects.create(**(columns | over))
+
+
+def chore_pokes() -> list[str]:
+    """The chores that wait in the control workers' queue."""
+    waiting = [row.task for row in OrmQ.objects.filter(key=tasks.CONTROL_QUEUE)]
+    return [task["args"][0] for task in waiting if "attend_chore" in task["func"]]
+
+
+def test_a_chore_waits_once_and_one_that_fails_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> bool:
+        raise OSError("no space left on device")
+
+    fine = chores.Chore("fine", 0, lambda: True, lambda: "done")
+    bad = chores.Chore("broken", 0, broken, str)
+    monkeypatch.setattr(chores, "CHORES", (bad, fine))
+    control = attendance.ControlDuty()
+    for _ in range(3):
+        assert control.beat()
+    assert chore_pokes() == ["fine"]
+    assert tasks.attend_chore("fine") == "done"
+    control.beat()
+    assert chore_pokes() == ["fine", "fine"]
+
+
+def test_chores_are_poked_without_a_cache_too(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    broken = "django.core.cache.backends.filebased.FileBasedCache"
+    caches = {"default": {"BACKEND": broken, "LOCATION": "/proc/1/none"}}
+    settings.CACHES = {**settings.CACHES, **caches}
+    tasks.poke_chore("fine")
+    assert chore_pokes() == ["fine"]
+    monkeypatch.setattr(
+        chores, "CHORES", (chores.Chore("fine", 0, lambda: True, lambda: "done"),)
+    )
+    assert tasks.attend_chore("fine") == "done"
 
 
 def test_a_token_names_a_process_and_tells_when_it_is_gone() -> None:

@@ -47,10 +47,11 @@ def test_the_clients_name_is_kept_but_never_used(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("last", [b"\n", b""])
 def test_the_hash_is_that_of_the_bytes(
-    team: Team, owner: User, data_folder: Path
+    team: Team, owner: User, data_folder: Path, last: bytes
 ) -> None:
-    content = chat_lines(2000)
+    content = chat_lines(2000).rstrip(b"\n") + last
     direct = store(team, owner, content)
     sent = api_client(owner, team).post(
         "/v1/files",
@@ -60,7 +61,8 @@ def test_the_hash_is_that_of_the_bytes(
     for file in (direct, received):
         assert file.sha256 == hashlib.sha256(content).hexdigest()
         assert file.bytes == len(content)
-        assert file.lines == content.count(b"\n")
+        # An unterminated last line is a line.
+        assert file.lines == 2000
         with open_content(file=file, user=owner, address="192.0.2.7") as stored:
             assert stored.read() == content
     event = AuditEvent.objects.filter(action="file.download").latest("pk")

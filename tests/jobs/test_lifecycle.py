@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -90,6 +91,22 @@ def test_a_final_status_puts_its_webhook_into_the_outbox(make_batch: MakeBatch) 
     delivery = WebhookDelivery.objects.get()
     assert '"type": "batch.completed"' in delivery.payload
     assert batch.public_id in delivery.payload
+
+
+def test_a_cancel_that_meets_the_end_of_intake_is_not_refused(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make_batch()
+    move = lifecycle.move
+
+    def started_meanwhile(given: Batch, old: str, *args: Any, **kwargs: Any) -> bool:
+        if old == Status.VALIDATING:
+            copy = Batch.objects.get(pk=given.pk)
+            assert move(copy, old, Status.IN_PROGRESS, total=2, model="tiny")
+        return move(given, old, *args, **kwargs)
+
+    monkeypatch.setattr(lifecycle, "move", started_meanwhile)
+    assert lifecycle.cancel(batch).status == Status.CANCELLING
 
 
 def test_only_the_lifecycle_writes_a_batchs_status() -> None:

@@ -90,6 +90,14 @@ def test_another_model_waits_no_longer_than_the_patience_and_nobody_thrashes() -
     assert choose([a, b], loaded_since=NOW - 10) == "a"
 
 
+def test_a_batch_of_two_models_waits_no_longer_than_one_of_the_other() -> None:
+    # A stream of urgent work keeps the loaded model, and its own work for it, waiting.
+    urgent = work(9, model="a", priority=5, created=NOW - 1)
+    mixed = [work(1, model=m, created=NOW - 900) for m in ("a", "b")]
+    ranked = rank([urgent, *mixed], load={}, now=NOW)
+    assert choose(ranked, loaded_since=NOW - 400) == "b"
+
+
 def test_a_batch_of_two_models_changes_the_model_once() -> None:
     a, b = (work(1, model=model, created=NOW - 900) for model in ("a", "b"))
     assert choose([a, b], loaded_since=NOW - 400) == "a"

@@ -259,6 +259,17 @@ def test_a_deadline_that_the_work_will_pass_is_noted_once(
     assert f"{soon:%Y-%m-%d %H:%M} UTC" in event.message
 
 
+def test_each_batch_at_risk_is_told_however_many_there_are(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadlines, "NOTED_AT_ONCE", 1)
+    measured("tiny", serving("tiny"))
+    soon = timezone.now() + timedelta(seconds=1)
+    late = [running_batch(make_batch, chunks=[100], expires_at=soon) for _ in range(3)]
+    assert [deadlines.note_risks() for _ in late] == ["1 batches"] * 3
+    assert not deadlines.any_at_risk()
+
+
 def test_nothing_is_at_risk_where_nothing_is_known(make_batch: MakeBatch) -> None:
     soon = timezone.now() + timedelta(seconds=1)
     batch = running_batch(make_batch, expires_at=soon)

@@ -394,11 +394,14 @@ def test_a_model_that_the_engine_calls_otherwise_is_renamed(test_engine: str) ->
     async def scenario() -> None:
         async with bench(test_engine, names={"public": "tiny"}) as b:
             public = Work(1, 1, 1, 0, "public", 0.0, 9e9)
-            body = row(0).body.replace('"tiny"', '"public"')
+            body = row(0, show_request=True).body.replace('"tiny"', '"public"')
+            body = body.replace("{", '{"top_p": 1.10,', 1)
             renamed = Row(100, 0, "r0", "/v1/chat/completions", body, False, 0, False)
             b.submitter.add(claim(1, [renamed], public))
             await b.until(lambda: b.items)
             assert b.results()[0].status_code == 200
             assert b.results()[0].provenance["rewritten"] == ["model"]
+            # All else arrives as it was written.
+            assert '"top_p": 1.10' in json.loads(b.results()[0].body)["received"]
 
     asyncio.run(scenario())
