@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chore that sends what is due: many messages at once, a few for each receiver.
 
-Of the processes that share a cache (usually a host's) one claims at a time, so that slow
-receivers take one control process and batches keep the others. That rule is only for
-their sake: what keeps two processes from making the same attempt is the claim itself.
+Of the processes that share a cache (usually a host's) one is at it at a time, so that
+slow receivers take one control process and batches keep the others. That rule is only for
+their sake: what keeps two processes from making the same attempt is the claim itself. So
+a cache that fails stops no message.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from django.core.cache import cache
@@ -54,13 +56,8 @@ def wanted() -> bool:
     return (
         WebhookDelivery.objects.due().exists()
         and not _somebody_is_at_it()
-        and cache.add(WOKEN_KEY, "", WOKEN_SECONDS)
+        and _nobody_was_woken()
     )
-
-
-def _somebody_is_at_it() -> bool:
-    holder = str(cache.get(BUSY_KEY, ""))
-    return bool(holder) and not processes.provably_gone(holder)
 
 
 def run() -> str:
@@ -68,18 +65,55 @@ def run() -> str:
 
     Claims nothing more when other control work waits, and finishes what it began.
     """
-    cache.delete(WOKEN_KEY)
-    if _somebody_is_at_it():
+    taken = _somebody_is_at_it()
+    if not taken:
+        _hold()
+    # Not before somebody holds the place: else others would be woken for it.
+    _forget(WOKEN_KEY)
+    if taken:
         return "somebody else is at it"
-    cache.set(BUSY_KEY, processes.token(), BUSY_SECONDS)
-    with sender() as send:
-        turn = Turn(send)
-        try:
+    try:
+        with sender() as send:
+            turn = Turn(send)
             turn.claim_until(time.monotonic() + TURN_SECONDS)
-        finally:
-            cache.delete(BUSY_KEY)
-        turn.drain()
+            turn.drain()
+    finally:
+        # Not before the last answer: others would begin as many attempts again.
+        _forget(BUSY_KEY)
     return f"{turn.made} attempts"
+
+
+@contextlib.contextmanager
+def _cache_may_fail() -> Iterator[None]:
+    """Go on behind the block when the cache fails: nobody is known to be at it."""
+    try:
+        yield
+    except Exception:
+        logger.exception("the cache does not tell who sends webhooks")
+
+
+def _somebody_is_at_it() -> bool:
+    holder = ""
+    with _cache_may_fail():
+        holder = str(cache.get(BUSY_KEY, ""))
+    return bool(holder) and not processes.provably_gone(holder)
+
+
+def _nobody_was_woken() -> bool:
+    nobody = True
+    with _cache_may_fail():
+        nobody = cache.add(WOKEN_KEY, "", WOKEN_SECONDS)
+    return nobody
+
+
+def _hold() -> None:
+    with _cache_may_fail():
+        cache.set(BUSY_KEY, processes.token(), BUSY_SECONDS)
+
+
+def _forget(key: str) -> None:
+    with _cache_may_fail():
+        cache.delete(key)
 
 
 class Turn:
@@ -97,17 +131,23 @@ class Turn:
             claimed = self._claim()
             if not claimed and not self._open:
                 return
-            self._finish(LOOK_SECONDS)
-            if time.monotonic() >= self._look_at:
-                self._look_at = time.monotonic() + LOOK_SECONDS
-                cache.set(BUSY_KEY, processes.token(), BUSY_SECONDS)
-                if waiting_pokes(CONTROL_QUEUE):
-                    return
+            self._finish()
+            if self._is_time_to_look() and waiting_pokes(CONTROL_QUEUE):
+                return
 
     def drain(self) -> None:
         """Wait for what is under way; each attempt ends within about 10 s."""
         while self._open:
-            self._finish(None)
+            self._finish()
+            self._is_time_to_look()
+
+    def _is_time_to_look(self) -> bool:
+        """True every half second; then it also says that somebody is still at it."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        _hold()
+        return True
 
     def _claim(self) -> int:
         """Fill the window with what is due, within the limits; how many."""
@@ -140,11 +180,11 @@ class Turn:
         future = self._send(attempt.delivery.url, attempt.headers, attempt.body)
         self._open[future] = attempt
 
-    def _finish(self, seconds: float | None) -> None:
-        """Store the outcomes there are; waits up to `seconds` (None: any time) for one."""
+    def _finish(self) -> None:
+        """Store the outcomes there are; waits up to half a second for one."""
         if not self._open:
             return
-        done, _ = wait(self._open, timeout=seconds, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._open, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             attempt = self._open.pop(future)
             try:

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -312,3 +317,65 @@ def test_one_process_of_a_host_claims_at_a_time(endpoint: WebhookEndpoint) -> No
     assert not deliver.wanted()
     assert deliver.run() == "somebody else is at it"
     assert WebhookDelivery.objects.get().attempts_made == 0
+
+
+def test_who_waits_for_slow_answers_keeps_others_from_beginning(
+    endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other control work waits, so nothing more is claimed; but nobody takes over."""
+    for _ in range(5):
+        make_delivery(endpoint)
+    answers: list[Future[Answer]] = []
+    seen: list[tuple[bool, str]] = []
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[sending.Send]:
+        def send(url: str, headers: Mapping[str, str], body: bytes) -> Future[Answer]:
+            answers.append(Future())
+            return answers[-1]
+
+        yield send
+
+    def drained(turn: deliver.Turn) -> None:
+        cache.delete(deliver.BUSY_KEY)
+        answers[0].set_result(OK)
+        turn._look_at = 0
+        turn._finish()
+        assert turn._is_time_to_look()
+        seen.append((deliver.wanted(), deliver.run()))
+        for answer in answers[1:]:
+            answer.set_result(OK)
+        whole(turn)
+
+    whole = deliver.Turn.drain
+    monkeypatch.setattr(deliver, "sender", slow)
+    monkeypatch.setattr(deliver, "waiting_pokes", lambda _: 1)
+    monkeypatch.setattr(deliver.Turn, "drain", drained)
+    assert deliver.run() == f"{deliver.MOST_TO_AN_ADDRESS} attempts"
+    assert seen == [(False, "somebody else is at it")]
+    assert deliver.wanted()
+
+
+class BrokenCache(LocMemCache):
+    """One that answers nothing."""
+
+    def get(self, *_: Any, **__: Any) -> Any:
+        raise ConnectionError("the cache is away")
+
+    add = set = delete = get
+
+
+def test_messages_are_sent_although_the_cache_fails(
+    team: Team,
+    receiver: Receiver,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.CACHES = {
+        "default": {"BACKEND": f"{__name__}.{BrokenCache.__name__}"},
+    }
+    make_delivery(make_endpoint(team, receiver.url("/ok")))
+    assert deliver.wanted()
+    assert deliver.run() == "1 attempts"
+    assert WebhookDelivery.objects.get().state == "delivered"
+    assert "the cache does not tell" in caplog.text
