@@ -11,6 +11,7 @@ import copy
 import functools
 import hashlib
 import json
+import threading
 from typing import Any
 
 from django.http import HttpResponse
@@ -63,6 +64,9 @@ class DescribedSchema(AutoSchema):
         return copy.deepcopy(found)
 
 
+_making = threading.Lock()
+
+
 def add_components(result: Schema, **kwargs: Any) -> Schema:
     """A hook of drf-spectacular: put in what the operations refer to."""
     result["components"] = {
@@ -76,9 +80,15 @@ def add_components(result: Schema, **kwargs: Any) -> Schema:
     return result
 
 
-@functools.cache
 def document() -> Schema:
     """The whole description; made once in each process."""
+    # One thread at a time: drf-spectacular cannot make two at once.
+    with _making:
+        return _made()
+
+
+@functools.cache
+def _made() -> Schema:
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]  # spectacular is
     made: Schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # as above
     return made
