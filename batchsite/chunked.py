@@ -17,6 +17,7 @@ from django.conf import settings
 from jobs.uploads import CHUNKED
 
 # Seconds in which a client must send, or take, at least a byte: a thread waits for it.
+# How long a whole body may take is batchsite.webworker's business.
 SILENCE_SECONDS = 60
 # Of a multipart body; jobs.uploads counts what it reads of it.
 ENDLESS = 1 << 62

@@ -142,6 +142,10 @@ def web_server(host: str, port: int) -> Child:
         *("--workers", str(settings.BATCHSITE_WEB_PROCESSES)),
         *("--threads", str(settings.BATCHSITE_WEB_THREADS)),
         *("--graceful-timeout", str(DRAIN_SECONDS)),
+        # gunicorn would let any client on this host, or behind its proxy, say where the
+        # application is mounted, and that the connection is HTTPS.
+        *("--forwarder-headers", ""),
+        *("--forwarded-allow-ips", ""),
         *("--chdir", str(settings.BASE_DIR)),
         *("--log-level", "warning"),
         "--no-control-socket",
