@@ -28,16 +28,19 @@ def put(event: BatchEvent, kind: str) -> int:
     """Queue `kind` for everybody who wants to hear of the event's batch; how many.
 
     These are the team's enabled endpoints and the batch's own address, which gets
-    everything; an address that is both is told once. To be called in the transaction
-    that made the event.
+    everything; where the team has an endpoint of that address, enabled or not, the
+    endpoint decides. So nobody is told against the endpoint's word, and all messages to
+    an address have one secret. To be called in the transaction that made the event.
     """
     batch = event.batch
     addresses: dict[str, WebhookEndpoint | None] = {}
     if batch.webhook_url:
         addresses[batch.webhook_url] = None
-    for endpoint in WebhookEndpoint.objects.enabled().filter(team_id=batch.team_id):
-        if wants(endpoint, kind):
+    for endpoint in WebhookEndpoint.objects.filter(team_id=batch.team_id):
+        if endpoint.disabled_at is None and wants(endpoint, kind):
             addresses[endpoint.url] = endpoint
+        else:
+            addresses.pop(endpoint.url, None)
     text = payload(event, kind)
     WebhookDelivery.objects.bulk_create(
         WebhookDelivery(

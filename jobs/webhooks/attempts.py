@@ -21,6 +21,7 @@ from django.utils import timezone
 from batchsite.accounts.people import record
 from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from jobs.models.engines import database_time
+from jobs.outbox import PROGRESS
 
 from .sending import Answer
 from .signing import headers_for
@@ -60,8 +61,8 @@ def due(
 def claim(delivery: WebhookDelivery) -> Attempt | None:
     """Take the delivery's next attempt; None when there is none to make.
 
-    Another worker may have taken it, or there is no endpoint any more that it could be
-    signed for, which ends the delivery.
+    Another worker may have taken it; or there is no endpoint any more that it could be
+    signed for, or nobody wants to hear it any more, which ends the delivery.
     """
     number = delivery.attempts_made + 1
     won = (
@@ -88,13 +89,32 @@ def claim(delivery: WebhookDelivery) -> Attempt | None:
 
 
 def _unsendable(delivery: WebhookDelivery) -> str:
-    """Why nothing is sent at all, as the endpoint stood when the delivery was read."""
+    """Why nothing is sent at all, as things stood when the delivery was read."""
     if delivery.endpoint is None:
         if not delivery.is_batchs_own:
             return "The endpoint was deleted."
+        if delivery.team.webhook_endpoints.filter(
+            url=delivery.url, disabled_at__isnull=False
+        ).exists():
+            # It decides of the batch's address, too, and is perhaps being deleted.
+            return "The endpoint is disabled."
     elif delivery.endpoint.disabled_at is not None:
         return "The endpoint is disabled."
+    if is_outdated(delivery):
+        return "The batch has ended."
     return ""
+
+
+def is_outdated(delivery: WebhookDelivery) -> bool:
+    """Whether the message tells of the progress of a batch that has ended.
+
+    Its receiver may have heard of the end already, and would take it for running again.
+    """
+    return (
+        delivery.type == PROGRESS
+        and delivery.batch is not None
+        and delivery.batch.is_terminal
+    )
 
 
 def _end(delivery: WebhookDelivery, number: int, answer: Answer, at: datetime) -> None:

@@ -100,10 +100,10 @@ def _somebody_is_at_it() -> bool:
 
 
 def _nobody_was_woken() -> bool:
-    nobody = True
+    woken = False
     with _cache_may_fail():
-        nobody = cache.add(WOKEN_KEY, "", WOKEN_SECONDS)
-    return nobody
+        woken = not cache.add(WOKEN_KEY, "", WOKEN_SECONDS)
+    return not woken
 
 
 def _hold() -> None:

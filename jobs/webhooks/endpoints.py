@@ -23,7 +23,7 @@ from jobs.models.engines import database_time
 from jobs.outbox import EVENT_TYPES
 
 from .addresses import check_address
-from .attempts import CLAIM_SECONDS
+from .attempts import CLAIM_SECONDS, is_outdated
 
 State = WebhookDelivery.State
 TEST = "webhook.test"
@@ -173,7 +173,12 @@ def disable(
 def delete(
     *, endpoint: WebhookEndpoint, by: User | None, address: str | None = None
 ) -> None:
-    """Forget the endpoint and its secret; its deliveries stay in the team's log."""
+    """Forget the endpoint and its secret; its deliveries stay in the team's log.
+
+    It is disabled first: who is interrupted leaves an endpoint that is told nothing, and
+    deletes it again.
+    """
+    disable(endpoint=endpoint, by=by, address=address)
     while keys := list(endpoint.deliveries.values_list("pk", flat=True)[:SLICE]):
         WebhookDelivery.objects.filter(pk__in=keys).update(endpoint=None)
     with transaction.atomic():
@@ -213,13 +218,16 @@ def redeliver(
 ) -> None:
     """Make a new attempt of the same message as soon as possible, whatever its state.
 
-    CannotChange where there is nobody to sign for, while the endpoint is disabled, and
-    when an attempt is under way or comes within half a minute anyhow.
+    CannotChange where there is nobody to sign for, while the endpoint is disabled, for
+    the progress of a batch that has ended, and when an attempt is under way or comes
+    within half a minute anyhow.
     """
     if delivery.endpoint is None and not delivery.is_batchs_own:
         raise CannotChange("Its endpoint was deleted.")
     if delivery.endpoint is not None and delivery.endpoint.disabled_at is not None:
         raise CannotChange("Enable the endpoint first.")
+    if is_outdated(delivery):
+        raise CannotChange("Its batch has ended: progress is told while it runs.")
     with transaction.atomic():
         rows = WebhookDelivery.objects.filter(pk=delivery.pk)
         # A claimed attempt looks like one that waits; it ends before its claim does.

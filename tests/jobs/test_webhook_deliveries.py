@@ -17,7 +17,7 @@ from pytest_django import Settings
 from batchsite.accounts.models import AuditEvent, Team
 from jobs import processes
 from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from jobs.webhooks import deliver, sending
+from jobs.webhooks import deliver, endpoints, sending
 from jobs.webhooks.attempts import WAITS, claim, due, finish, wait
 from jobs.webhooks.sending import Answer
 from tests.conftest import MakeBatch
@@ -205,6 +205,30 @@ def test_a_deleted_endpoint_gets_nothing(team: Team, make_batch: MakeBatch) -> N
     assert claim(delivery) is None
     delivery.refresh_from_db()
     assert delivery.state == "failed"
+
+
+def test_an_interrupted_deletion_leaves_an_endpoint_that_is_told_nothing(
+    endpoint: WebhookEndpoint, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make_batch(webhook_url=endpoint.url)
+    delivery = make_delivery(endpoint, batch=own)
+
+    def killed(self: WebhookDelivery, **_: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WebhookDelivery.objects.all().__class__, "update", killed)
+        with pytest.raises(KeyboardInterrupt):
+            endpoints.delete(endpoint=endpoint, by=None)
+    endpoint.refresh_from_db()
+    assert endpoint.disabled_at is not None
+    # As if it had been killed one step later.
+    WebhookDelivery.objects.update(endpoint=None)
+    (found,) = due(10)
+    assert claim(found) is None
+    assert delivery.attempts.get().error == "The endpoint is disabled."
+    endpoints.delete(endpoint=endpoint, by=None)
+    assert not WebhookEndpoint.objects.exists()
 
 
 def test_nothing_is_wanted_when_nothing_is_due(endpoint: WebhookEndpoint) -> None:

@@ -278,7 +278,7 @@ def test_a_deleted_endpoint_leaves_its_log(
         r = signed_in.post(path(endpoint, "delete"))
         assert r.headers["Location"] == f"/teams/{endpoint.team_id}/webhooks/"
     assert not WebhookEndpoint.objects.exists()
-    assert actions() == ["webhook.delete"]
+    assert actions() == ["webhook.disable", "webhook.delete"]
     r = signed_in.get(log_path(delivery))
     assert "this endpoint was deleted" in r.content.decode()
     # Nothing signs for it any more.

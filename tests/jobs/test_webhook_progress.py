@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -10,7 +11,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team
 from jobs import chores, lifecycle
 from jobs.models import Batch, BatchEvent, WebhookDelivery
-from jobs.webhooks import progress, pruning
+from jobs.webhooks import attempts, endpoints, progress, pruning
 from tests.conftest import MakeBatch
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
 
@@ -102,6 +103,27 @@ def test_nothing_is_told_of_a_batch_that_does_not_run(
     assert not BatchEvent.objects.filter(kind="progress").exists()
 
 
+def test_progress_that_waits_is_not_told_after_the_end(
+    team: Team, make_batch: MakeBatch
+) -> None:
+    make_endpoint(team)
+    batch = make_batch(status=RUNNING, total=10)
+    count(batch, completed=5)
+    progress.run()
+    lifecycle.cancel(batch)
+    count(batch, completed=10)
+    Batch.objects.update(closed_at=timezone.now())
+    assert lifecycle.end(batch, epoch=batch.stage_epoch)
+    waiting = {one.type: one for one in attempts.due(10)}
+    assert attempts.claim(waiting["batch.cancelled"])
+    assert attempts.claim(waiting["batch.progress"]) is None
+    ended = WebhookDelivery.objects.get(type="batch.progress")
+    assert ended.state == "failed"
+    assert ended.attempts.get().error == "The batch has ended."
+    with pytest.raises(endpoints.CannotChange, match="has ended"):
+        endpoints.redeliver(delivery=ended, by=None)
+
+
 def test_two_workers_tell_once(team: Team, make_batch: MakeBatch) -> None:
     make_endpoint(team)
     batch = make_batch(status=RUNNING, total=10)
@@ -124,6 +146,34 @@ def test_the_end_is_told_to_who_wants_it(team: Team, make_batch: MakeBatch) -> N
     assert told == {everything.url, only_failed.url, own.webhook_url}
     event = json.loads(WebhookDelivery.objects.all()[0].payload)
     assert event["data"] == {"id": own.public_id}
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({}, True),
+        ({"events": ["batch.failed"]}, True),
+        ({"events": ["batch.completed"]}, False),
+        ({"disabled_at": timezone.now()}, False),
+    ],
+)
+def test_of_an_address_that_is_both_the_endpoint_decides(
+    team: Team, make_batch: MakeBatch, columns: dict[str, Any], told: bool
+) -> None:
+    endpoint = make_endpoint(team, **columns)
+    batch = make_batch(webhook_url=endpoint.url)
+    assert lifecycle.fail(batch, epoch=0, errors={"object": "list", "data": []})
+    by = [one.endpoint for one in WebhookDelivery.objects.all()]
+    assert by == ([endpoint] if told else [])
+
+
+def test_another_teams_endpoint_decides_nothing(
+    other_team: Team, make_batch: MakeBatch
+) -> None:
+    endpoint = make_endpoint(other_team, disabled_at=timezone.now())
+    batch = make_batch(webhook_url=endpoint.url)
+    assert lifecycle.fail(batch, epoch=0, errors={"object": "list", "data": []})
+    assert WebhookDelivery.objects.get().is_batchs_own
 
 
 def test_deliveries_are_kept_for_30_days(
