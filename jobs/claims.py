@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, OuterRef, Q, Sum
-from django.db.models.functions import Greatest, Now
+from django.db.models import Case, Exists, F, OuterRef, Q, Sum, When, Window
+from django.db.models.functions import Greatest, Now, RowNumber
 
 from .models import Batch, BatchRequest, Chunk, Engine, Suspect
 from .models.engines import STALE_SECONDS, database_time
 from .recording import ChunkLease
-from .scheduling import Work
+from .scheduling import AT_RISK_SECONDS, Work
 
-CANDIDATES = 200
+# The scheduler looks at so many batches of each team.
+CANDIDATES = 50
 # A request is poison after so many engine deaths with it alone in flight.
 DEATHS_ALONE = 2
 
@@ -53,29 +54,40 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
     chunk = Chunk.objects.claimable().filter(batch=OuterRef("pk"))
     if models is not None:
         chunk = chunk.filter(model__in=models)
+    # As scheduling.rank() does within a team; what comes later waits for these.
+    place = Window(
+        RowNumber(),
+        partition_by=F("team_id"),
+        order_by=[
+            F("priority").desc(),
+            Case(
+                When(expires_at__lt=database_time(AT_RISK_SECONDS), then=0), default=1
+            ),
+            F("id").asc(),
+        ],
+    )
     batches = (
-        Batch.objects.filter(
-            Exists(chunk), status=Batch.Status.IN_PROGRESS, paused=False
-        )
-        .annotate(chunk_model=chunk.order_by("start").values("model")[:1])
-        .order_by("-priority", "id")
+        Batch.objects.active()
+        .filter(Exists(chunk), status=Batch.Status.IN_PROGRESS, paused=False)
+        .annotate(place=place)
+        .filter(place__lte=CANDIDATES)
+        .order_by("id")
         .values_list(
             "pk",
             "team_id",
             "team__weight",
             "priority",
-            "chunk_model",
+            "model",
             "created_at",
             "expires_at",
-            "allow_mixed_models",
-        )[:CANDIDATES]
+        )
     )
     rows = list(batches)
-    others = _models_of([pk for pk, *_, mixed in rows if mixed], models)
+    several = _models_of([row[0] for row in rows if not row[4]], models)
     return [
         Work(pk, team, weight, priority, model, created.timestamp(), ends.timestamp())
-        for pk, team, weight, priority, first, created, ends, _ in rows
-        for model in others.get(pk, [first])
+        for pk, team, weight, priority, only, created, ends in rows
+        for model in ([only] if only else several.get(pk, []))
     ]
 
 

@@ -83,7 +83,7 @@ def test_kill_9_of_the_main_process_leaves_nobody_and_loses_nothing(
     members = [*family(engine), *family(control)]
     for process in (engine, control):
         process.kill()
-    wait_for(lambda: not site.left_over(), timeout=5, what="no process left")
+    wait_for(lambda: not site.left_over(), timeout=20, what="no process left")
     assert all(start_time(pid) is None for pid in members)
     site.start("runworker")
     site.start("runworker", "--engine", "ext")

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from batchsite.accounts.models import Team
 from jobs import claims, engine_side
 from jobs.models import Batch, BatchRequest, Chunk, Engine, EngineModel, ServedModel
 from tests.conftest import MakeBatch
@@ -74,3 +78,16 @@ def test_batches_of_one_model_cost_one_query(
     running_batch(make_batch)
     with django_assert_num_queries(1):
         assert len(claims.claimable_work(None)) == 1
+
+
+def test_many_batches_of_one_team_hide_no_other_team(
+    make_batch: MakeBatch, other_team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "CANDIDATES", 3)
+    crowd = [running_batch(make_batch, priority=100) for _ in range(5)]
+    soon = timezone.now() + timedelta(minutes=5)
+    late = running_batch(make_batch, priority=100, expires_at=soon)
+    alone = running_batch(make_batch, team=other_team, owner=None)
+    found = [work.batch for work in claims.claimable_work(None)]
+    # The team's own: what is late before what is old.
+    assert found == [crowd[0].pk, crowd[1].pk, late.pk, alone.pk]
