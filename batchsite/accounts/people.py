@@ -245,7 +245,7 @@ def create_api_key(
         )
         record(
             action="key.create",
-            actor=by or user,
+            actor=by,
             team=team,
             target=key.token_key,
             address=address,

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from batchsite.accounts.models import ApiKey, Membership, Team, User
+from batchsite.accounts.models import ApiKey, AuditEvent, Membership, Team, User
 
 
 def createapikey(
@@ -46,6 +46,20 @@ def test_the_key_is_alone_on_the_last_line_and_works(client: Client, db: None) -
         "ann@example.com",
         "owner",
     )
+
+
+def test_it_is_said_how_a_new_person_can_sign_in(db: None) -> None:
+    _, err = createapikey(team="Team Blue")
+    assert "manage.py addmember --team 'Team Blue' --user ann@example.com" in err
+    User.objects.create_user("bob@example.com", "a long enough secret")
+    _, err = createapikey(user="bob@example.com")
+    assert "addmember" not in err
+
+
+def test_the_log_does_not_say_that_the_person_made_the_key(db: None) -> None:
+    createapikey()
+    event = AuditEvent.objects.get(action="key.create")
+    assert (event.actor, event.data["user"]) == (None, "ann@example.com")
 
 
 def test_what_exists_is_used(team: Team, viewer: User) -> None:

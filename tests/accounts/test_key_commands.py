@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import ApiKey, AuditEvent, Membership, Team, User
@@ -71,9 +73,28 @@ def test_a_revoked_key_stops_at_once(api: APIClient) -> None:
     assert api.get("/v1/files").status_code == 401
     with pytest.raises(CommandError, match="was revoked before"):
         said("revokeapikey", key.token_key)
-    with pytest.raises(CommandError, match="No key starts with 'sk-bs-x'"):
+    with pytest.raises(CommandError, match="No key starts 'sk-bs-xx'"):
+        said("revokeapikey", "sk-bs-xx")
+    with pytest.raises(CommandError, match="8 characters at least"):
         said("revokeapikey", "sk-bs-x")
     assert AuditEvent.objects.filter(action="key.revoke").count() == 1
+
+
+def test_a_key_is_found_by_its_beginning_or_as_a_whole(team: Team, owner: User) -> None:
+    tokens = [create_api_key(team=team, user=owner, name=name) for name in "ab"]
+    for number, token in enumerate(tokens):
+        # The second one starts as the first one does, and goes on differently.
+        ApiKey.objects.filter(name="ab"[number]).update(
+            token_key=f"sk-bs-same{number}{token[11:15]}"
+        )
+    with pytest.raises(CommandError, match="Several"):
+        said("revokeapikey", "sk-bs-same")
+    assert "a (" in said("revokeapikey", "sk-bs-same0")
+    with pytest.raises(CommandError, match="No key is") as refused:
+        said("revokeapikey", tokens[1][:-1] + "!")
+    assert tokens[1][:-1] not in str(refused.value)
+    assert "b (" in said("revokeapikey", f" {tokens[1]} ")
+    assert ApiKey.objects.filter(revoked_at=None).count() == 0
 
 
 def test_keys_that_start_alike_are_not_guessed(team: Team, owner: User) -> None:
@@ -114,6 +135,45 @@ def test_a_new_member_gets_a_link_that_works_once(client: Client, db: None) -> N
     assert again.status_code < 500
     member.user.refresh_from_db()
     assert member.user.check_password(secret)
+
+
+def test_who_never_set_a_password_gets_another_link(team: Team, owner: User) -> None:
+    words = ("addmember", "--team=Blue", "--user=Owner@example.com")
+    for _ in range(2):
+        assert "/set-password/" in said(*words)
+    assert Membership.objects.get().role == "owner"
+    event = AuditEvent.objects.filter(action="member.link").latest("pk")
+    assert (event.actor, event.team, event.target) == (None, team, owner.email)
+    with pytest.raises(CommandError, match="in this team already, as owner"):
+        said(*words, "--role=member")
+
+
+@pytest.mark.parametrize(
+    ("over", "address"),
+    [
+        (
+            {"ALLOWED_HOSTS": ["localhost", "*", ".example.net"]},
+            "http://127.0.0.1:8000",
+        ),
+        (
+            {"ALLOWED_HOSTS": ["localhost", "b.example.net"]},
+            "http://b.example.net:8000",
+        ),
+        (
+            {"ALLOWED_HOSTS": ["b.example.net"], "PRODUCTION": True},
+            "https://b.example.net",
+        ),
+        ({"CSRF_TRUSTED_ORIGINS": ["https://c.example.net"]}, "https://c.example.net"),
+    ],
+)
+def test_the_links_address_follows_the_settings(
+    team: Team, settings: Settings, over: dict[str, Any], address: str
+) -> None:
+    settings.BATCHSITE_PORT = 8000
+    for name, value in over.items():
+        setattr(settings, name, value)
+    link = said("addmember", "--team=Blue", "--user=ann@example.com")
+    assert link.startswith(f"{address}/set-password/")
 
 
 def test_somebody_with_a_password_gets_no_link(team: Team) -> None:

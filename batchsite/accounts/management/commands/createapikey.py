@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from shlex import quote
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -72,4 +73,10 @@ class Command(BaseCommand):
             f"Key {options['name']!r} for team {membership.team} and"
             f" {membership.user}. Keep it safe: it is shown only now."
         )
+        if not membership.user.has_usable_password():
+            self.stderr.write(
+                f"{membership.user} has no password and cannot sign in; a link that"
+                f" sets one: manage.py addmember --team {quote(membership.team.name)}"
+                f" --user {quote(membership.user.email)}"
+            )
         self.stdout.write(token)
