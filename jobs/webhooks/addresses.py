@@ -25,6 +25,9 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # As the columns that store addresses.
 MOST_CHARACTERS = 500
 LOOKUP_SECONDS = 3.0
+# A lookup that nobody answers keeps its thread for as long as the system likes.
+LOOKUPS_AT_ONCE = 8
+_lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 # The properties of Python's own address types, and what they are called in words.
 CLOSED_KINDS = (
     ("is_unspecified", "the address of no host"),
@@ -110,7 +113,7 @@ def parse(url: str) -> Target:
         raise AddressError(f"This is not a URL: {error}") from error
     if not host or port is None:
         raise AddressError("The URL names no host.")
-    target = Target(parsed, host, port, _host_is_listed(host))
+    target = Target(parsed, host, port, _host_is_listed(host, port))
     _check_host(target)
     return target
 
@@ -119,13 +122,14 @@ def _check_host(target: Target) -> None:
     """Refuse by the URL's text alone; the operator's list goes first."""
     if not 0 < target.port < 65536:
         raise AddressError(f"{target.port} is not a port.")
-    if target.listed:
-        return
-    if target.port < 1024 and target.port not in (80, 443):
+    host = target.host
+    usual = target.port >= 1024 or target.port in (80, 443)
+    if not usual and f"{host}:{target.port}" not in _listed_names():
         raise AddressError(
             f"Port {target.port} is not allowed: use 80, 443 or one from 1024 on."
         )
-    host = target.host
+    if target.listed:
+        return
     if host == "localhost" or host.endswith(".localhost"):
         raise AddressError(f"{host} is this machine; webhooks are not sent there.")
     if "%" in host:
@@ -185,12 +189,16 @@ def _listed_networks() -> list[Network]:
     return found
 
 
-def _host_is_listed(host: str) -> bool:
-    names = {
+def _listed_names() -> set[str]:
+    """The entries of BATCHSITE_WEBHOOK_ALLOWED: hosts, also with a port, and networks."""
+    return {
         entry.strip().rstrip(".").lower()
         for entry in settings.BATCHSITE_WEBHOOK_ALLOWED
     }
-    if host in names:
+
+
+def _host_is_listed(host: str, port: int) -> bool:
+    if not _listed_names().isdisjoint((host, f"{host}:{port}")):
         return True
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
@@ -201,10 +209,13 @@ def _host_is_listed(host: str) -> bool:
 def _lookup(host: str, port: int) -> list[Address]:
     """The addresses of a host; none when the name service does not answer.
 
+    None also while as many lookups as there may be at once wait for an answer.
+
     Raises AddressError for a name that does not exist.
     """
     with contextlib.suppress(ValueError):
         return [ipaddress.ip_address(host)]
+    places = _lookups
     answers: queue.SimpleQueue[list[Address] | OSError | UnicodeError] = (
         queue.SimpleQueue()
     )
@@ -215,7 +226,11 @@ def _lookup(host: str, port: int) -> list[Address]:
             answers.put([ipaddress.ip_address(info[4][0]) for info in infos])
         except (OSError, UnicodeError) as error:
             answers.put(error)
+        finally:
+            places.release()
 
+    if not places.acquire(blocking=False):
+        return []
     # getaddrinfo knows no time limit; the thread ends when the system's has passed.
     threading.Thread(target=ask, name="webhook-lookup", daemon=True).start()
     try:

@@ -10,16 +10,17 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-_name = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
+_name = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.|:\d{1,5})?", re.IGNORECASE)
 
 
 @register
 def allowed_addresses(**_: Any) -> list[CheckMessage]:
-    """Each entry must be a host name, an address or a network."""
+    """Each entry must be a host name, also with a port, an address or a network."""
     return [
         Error(
             f"BATCHSITE_WEBHOOK_ALLOWED: {entry!r} is no host name, address or network.",
-            hint="Write names without port and wildcard, networks as 10.1.0.0/16.",
+            hint="Write names without wildcard, with a port as HOST:25, networks as"
+            " 10.1.0.0/16.",
             id="jobs.E001",
         )
         for entry in settings.BATCHSITE_WEBHOOK_ALLOWED

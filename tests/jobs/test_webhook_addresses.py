@@ -186,7 +186,9 @@ def test_the_operator_lists_names_and_networks(
     ]
     answer_lookups(monkeypatch, OSError("is not asked"))
     for host in ("hooks.internal", "hooks.internal.", "localhost", "10.1.2.3"):
-        check_address(f"http://{host}:25/")
+        check_address(f"http://{host}:8025/")
+        with pytest.raises(AddressError, match="Port 25 is not allowed"):
+            check_address(f"http://{host}:25/")
     for host in ("127.0.0.1", "[::ffff:10.1.2.3]", "[fd12::1]"):
         check_address(f"http://{host}:8080/")
     # Their neighbours stay closed.
@@ -195,6 +197,15 @@ def test_the_operator_lists_names_and_networks(
             check_address(f"http://{host}/")
     answer_lookups(monkeypatch, "10.1.9.9")
     check_address("http://other.example/")
+
+
+def test_a_listed_port_is_open_on_its_host_alone(settings: Settings) -> None:
+    settings.BATCHSITE_WEBHOOK_ALLOWED = ["localhost:25", "10.1.0.1:8025"]
+    check_address("http://localhost:25/")
+    check_address("http://10.1.0.1:8025/")
+    for other in ("localhost", "localhost:8025", "10.1.0.1", "10.1.0.2:8025"):
+        with pytest.raises(AddressError):
+            check_address(f"http://{other}/")
 
 
 def test_the_list_opens_no_odd_url(settings: Settings) -> None:
@@ -221,8 +232,29 @@ def test_lookups_that_hang_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         end.set()
 
 
+def test_lookups_that_hang_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, asked = threading.Event(), threading.Semaphore(0)
+
+    def hang(*_: Any, **__: Any) -> list[Any]:
+        asked.release()
+        end.wait(60)
+        return []
+
+    monkeypatch.setattr(addresses, "LOOKUP_SECONDS", 0.01)
+    monkeypatch.setattr(addresses, "_lookups", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        for _ in range(5):
+            check_address("https://hooks.example.com/")
+        assert asked.acquire(timeout=20)
+        assert asked.acquire(timeout=20)
+        assert not asked.acquire(timeout=0.1)
+    finally:
+        end.set()
+
+
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.0/33", "10.0.0", "hooks:8080", "*.internal", "http://a", ""]
+    "entry", ["10.0.0.0/33", "10.0.0", "hooks:x", "*.internal", "http://a", ""]
 )
 def test_a_list_that_would_open_nothing_is_an_error(
     settings: Settings, entry: str
