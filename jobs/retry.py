@@ -7,15 +7,16 @@ The rows come from the database, so that the parent's files may be gone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import transaction
 from django.db.models.functions import Length
 
-from batchsite.accounts.models import User
+from batchsite.accounts.models import Team, User
 
-from . import file_store, output
+from . import file_store, output, submit
 from .models import Batch, BatchFile, BatchRequest, Result
 from .refusals import Refused
 from .rewriting import Rewrite
@@ -47,50 +48,86 @@ def prepared(
     body: Mapping[str, Any] | None = None,
     system_prompt: str | None = None,
     over: Mapping[str, Any] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Arguments of submit.create_batch, to be called in the block, for a child batch.
+) -> Iterator[Callable[[], Batch]]:
+    """What makes the child batch, to be called in the block.
 
     Its rows are the failed ones of an ended batch, or those with these custom ids, in a
-    new input file that goes again when the block makes no batch of it. `model`, the
-    members of `body` (None removes one) and `system_prompt` are changed in each
-    request. `over` are further arguments; the rest is as in the parent, and the time
-    counts anew. Refused when the parent has not ended, has no such rows, or when the
-    file would be too large for the team.
+    new input file, which becomes known together with the batch and goes again when the
+    block makes none. `model`, the members of `body` (None removes one) and
+    `system_prompt` are changed in each request. `over` are further arguments of
+    submit.create_batch; the rest is as in the parent, and the time counts anew. Refused
+    when the parent has not ended, has no such rows, or when the file would be too large
+    for the team.
     """
     _check(parent, system_prompt)
     members = {**(body or {}), **({} if model is None else {"model": model})}
     rewrite = Rewrite(members, system_prompt)
     keys = _chosen(parent, custom_ids)
-    with _spooled(parent, keys, rewrite) as (spool, rows):
-        file = file_store.store_upload(
+    inherited = {name: getattr(parent, name) for name in INHERITED}
+    with (
+        _spooled(parent, keys, rewrite) as (spool, rows),
+        _stored(spool, team=parent.team, user=user) as named,
+    ):
+        derivation = {
+            "kind": "retry",
+            "of": parent.public_id,
+            "rows": "failed" if custom_ids is None else "chosen",
+            "count": rows,
+            "model": model,
+            "body": dict(body) if body else None,
+            "system_prompt": system_prompt,
+        }
+        arguments = inherited | dict(over or {}) | {"derivation": derivation}
+        yield lambda: _child(parent, named, user=user, arguments=arguments)
+
+
+@contextmanager
+def _stored(
+    spool: SpooledUpload, *, team: Team, user: User | None
+) -> Iterator[Callable[[], BatchFile]]:
+    """Put the bytes into the storage; gives what adds their row.
+
+    They go again when there is no row after the block. Who is killed before leaves
+    bytes that no row names, for the sweep, and no file that nobody asked for.
+    """
+    purpose = BatchFile.Purpose.BATCH
+    file_store.check_upload(spool, team=team, purpose=purpose)
+    with file_store.stored(spool, "uploads") as name:
+
+        def add() -> BatchFile:
+            file = file_store.as_row(
+                team=team,
+                user=user,
+                upload=spool,
+                purpose=purpose,
+                storage_name=name,
+                expires_after=None,
+            )
+            file.save(force_insert=True)
+            return file
+
+        yield add
+        if not BatchFile.objects.filter(storage_name=name).exists():
+            file_store.delete_bytes([name])
+
+
+def _child(
+    parent: Batch,
+    named: Callable[[], BatchFile],
+    *,
+    user: User | None,
+    arguments: Mapping[str, Any],
+) -> Batch:
+    """The file's row and the batch, in one transaction."""
+    with transaction.atomic():
+        return submit.create_batch(
             team=parent.team,
             user=user,
-            upload=spool,
-            purpose=BatchFile.Purpose.BATCH,
+            input_file_id=named().public_id,
+            endpoint=parent.endpoint,
+            parent=parent,
+            **arguments,
         )
-    derivation = {
-        "kind": "retry",
-        "of": parent.public_id,
-        "rows": "failed" if custom_ids is None else "chosen",
-        "count": rows,
-        "model": model,
-        "body": dict(body) if body else None,
-        "system_prompt": system_prompt,
-    }
-    inherited = {name: getattr(parent, name) for name in INHERITED}
-    arguments = {
-        "team": parent.team,
-        "user": user,
-        "input_file_id": file.public_id,
-        "endpoint": parent.endpoint,
-        "parent": parent,
-        "derivation": derivation,
-    }
-    try:
-        yield inherited | dict(over or {}) | arguments
-    finally:
-        if not Batch.objects.filter(input_file=file).exists():
-            file_store.delete_file(file=file, user=user)
 
 
 def _check(parent: Batch, system_prompt: str | None) -> None:

@@ -12,7 +12,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import dry_run, output, retry, submit
+from jobs import dry_run, output, retry
 from jobs.models import BatchEvent, Result
 
 from . import batch_params, params
@@ -128,8 +128,6 @@ def batch_retry(request: Request, batch_id: str) -> Response:
     if batch := made_before(request, body):
         return shown(batch, REPLAYED)
     user = caller(request).user
-    with retry.prepared(parent=parent, user=user, **given) as arguments:
-        batch, headers = made_once(
-            request, body, lambda: submit.create_batch(**arguments)
-        )
+    with retry.prepared(parent=parent, user=user, **given) as make:
+        batch, headers = made_once(request, body, make)
     return shown(batch, headers)

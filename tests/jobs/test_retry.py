@@ -251,6 +251,32 @@ def test_a_refused_retry_leaves_no_file(
     assert Batch.objects.count() == 1
 
 
+def stored_uploads() -> set[str]:
+    folders = default_storage.listdir("uploads")[0]
+    return {
+        name
+        for folder in folders
+        for name in default_storage.listdir(f"uploads/{folder}")[1]
+    }
+
+
+def test_a_retry_that_makes_no_batch_leaves_no_row_and_no_bytes(
+    make_batch: MakeBatch, owner: User
+) -> None:
+    parent = ended(make_batch, "f")
+    files = BatchFile.objects.count()
+    with retry.prepared(parent=parent, user=owner):
+        # Until the batch is made the sweep finds bytes here that nobody names.
+        assert len(stored_uploads()) == 1
+        assert BatchFile.objects.count() == files
+    assert not stored_uploads()
+    with retry.prepared(parent=parent, user=owner) as make:
+        child = make()
+    assert child.input_file is not None
+    assert len(stored_uploads()) == 1
+    assert BatchFile.objects.count() == files + 1
+
+
 def test_a_retry_with_a_key_runs_once(api: APIClient, make_batch: MakeBatch) -> None:
     parent, other = ended(make_batch, "f"), ended(make_batch, "f")
     first = again(api, parent, **{"Idempotency-Key": "k"})
