@@ -191,7 +191,8 @@ def test_somebody_new_sets_a_password_and_signs_in(
     theirs.get_by_label("Password").fill("a long enough secret")
     theirs.get_by_role("button", name="Sign in").click()
     expect(theirs.get_by_role("heading", level=1)).to_have_text("Batches")
-    theirs.get_by_role("link", name="Team", exact=True).click()
+    main = theirs.get_by_role("navigation", name="Main")
+    main.get_by_role("link", name="Team", exact=True).click()
     expect(theirs.get_by_role("heading", level=1)).to_have_text("Blue")
 
     theirs.goto(link)
