@@ -43,6 +43,10 @@ REFUSALS = {
     Role.CURATOR: "Only curators and owners of a team may do this.",
     Role.OWNER: "Only the owners of a team may do this.",
 }
+# Where the words for the role would say something else.
+REFUSALS_OF_RIGHTS = {
+    "webhooks:read": "The webhooks of a team are for its members; viewers do not see them."
+}
 
 
 def role_in(user: User, team: Team) -> str | None:
@@ -99,7 +103,8 @@ def unknown_scopes(scopes: Iterable[str]) -> list[str]:
 
 def refusal(right: str) -> str:
     """Why somebody with too low a role may not use a right, in words."""
-    return REFUSALS.get(Role(RIGHTS[right]), "You are not in this team.")
+    words = REFUSALS_OF_RIGHTS.get(right) or REFUSALS.get(Role(RIGHTS[right]))
+    return words or "You are not in this team."
 
 
 def require(user: User, team: Team, right: str) -> None:

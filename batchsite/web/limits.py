@@ -75,8 +75,8 @@ def _tokens(team: Team) -> list[Queue]:
     return found or [Queue(name, empty, note)]
 
 
-def _sizes(team: Team) -> list[tuple[str, str, bool]]:
-    """(what, how much in words, whether it is the team's own limit)."""
+def _sizes(team: Team) -> list[tuple[str, str, str]]:
+    """(what, how much in words, whose limit it is)."""
     per_minute = team.requests_per_minute
     if per_minute is None:
         per_minute = settings.BATCHSITE_REQUESTS_PER_MINUTE or None
@@ -84,21 +84,25 @@ def _sizes(team: Team) -> list[tuple[str, str, bool]]:
         (
             "Size of a batch file",
             size(uploads.size_limit(team)),
-            team.max_file_bytes is not None,
+            _whose(team.max_file_bytes),
         ),
         (
             "Requests in one batch",
             thousands(team.max_requests or settings.BATCHSITE_MAX_REQUESTS),
-            team.max_requests is not None,
+            _whose(team.max_requests),
         ),
         (
             "API calls a minute, each key",
             "no limit" if per_minute is None else thousands(per_minute),
-            team.requests_per_minute is not None,
+            _whose(team.requests_per_minute),
         ),
         (
             "Time that a batch has",
             duration(timedelta(seconds=team.batch_seconds or WINDOW_SECONDS)),
-            team.batch_seconds is not None,
+            _whose(team.batch_seconds, otherwise="OpenAI’s 24 hours"),
         ),
     ]
+
+
+def _whose(own: int | None, *, otherwise: str = "the site’s setting") -> str:
+    return otherwise if own is None else "set for this team"

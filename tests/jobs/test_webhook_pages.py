@@ -95,7 +95,9 @@ def test_viewers_do_not_see_webhooks(
     client.force_login(viewer)
     delivery = make_delivery(endpoint)
     for address in pages(endpoint, delivery):
-        assert client.get(address).status_code == 403, address
+        r = client.get(address)
+        assert r.status_code == 403, address
+        assert "for its members; viewers do not see them" in r.content.decode()
 
 
 def test_members_look_and_change_nothing(
