@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from .jsonl import parse_array, parse_object
@@ -48,23 +49,30 @@ class Rewrite:
 
 
 def with_system(messages: str, prompt: str) -> str:
-    """The JSON array of messages, its first system message replaced or one put first."""
+    """The JSON array of messages with this one in place of the system messages it begins with.
+
+    The first of them keeps its role and name. Later ones, behind a message of somebody
+    else, belong to the talk and stay.
+    """
     try:
-        entries = [messages[at.start : at.end] for _, at in parse_array(messages)]
+        found = parse_array(messages)
     except ValueError:
         # Not a list: the engine will say so, as it would have before.
         return messages
-    first = json.loads(entries[0]) if entries else None
-    if isinstance(first, dict) and first.get("role") in SYSTEM_ROLES:
+    entries = [messages[at.start : at.end] for _, at in found]
+    leading = list(takewhile(_is_system, (value for value, _ in found)))
+    parts = {"role": '"system"'}
+    if leading:
         parts = {
             key: entries[0][at.start : at.end]
             for key, (_, at) in parse_object(entries[0]).items()
         }
-        parts["content"] = json.dumps(prompt)
-        entries[0] = _joined(parts)
-    else:
-        entries.insert(0, json.dumps({"role": "system", "content": prompt}))
-    return f"[{', '.join(entries)}]"
+    parts["content"] = json.dumps(prompt)
+    return f"[{', '.join([_joined(parts), *entries[len(leading) :]])}]"
+
+
+def _is_system(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in SYSTEM_ROLES
 
 
 def _joined(parts: Mapping[str, str]) -> str:

@@ -56,12 +56,23 @@ def test_members_are_merged_as_in_a_dictionary(
             '[{"role":"developer","content":[{"type":"text"}]}]',
             '[{"role": "developer", "content": "Be \\"brief\\"."}]',
         ),
+        (
+            '[{"role":"system","content":"a"}, {"role":"developer","content":"b"},'
+            ' {"role":"system","content":"c"}, {"role":"user"}, {"role":"system"}]',
+            '[{"role": "system", "content": "Be \\"brief\\"."}, {"role":"user"},'
+            ' {"role":"system"}]',
+        ),
+        (
+            '[{"role": ["system"], "content": 1.50}]',
+            '[{"role": "system", "content": "Be \\"brief\\"."},'
+            ' {"role": ["system"], "content": 1.50}]',
+        ),
         ("[]", '[{"role": "system", "content": "Be \\"brief\\"."}]'),
         ('["odd"]', '[{"role": "system", "content": "Be \\"brief\\"."}, "odd"]'),
         ('"none"', '"none"'),
     ],
 )
-def test_a_system_prompt_replaces_the_first_message_or_comes_before_it(
+def test_a_system_prompt_replaces_those_at_the_beginning_or_comes_first(
     messages: str, expected: str
 ) -> None:
     changed = Rewrite(system_prompt='Be "brief".').apply(f'{{"messages": {messages}}}')
