@@ -13,6 +13,8 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from knox.crypto import hash_token
 
 from . import people
@@ -23,17 +25,59 @@ from .permissions import SCOPES, role_in
 admin.site.site_header = "Batchsite"
 admin.site.site_title = "Batchsite"
 admin.site.index_title = "Admin"
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class MembershipInline(admin.TabularInline):
+class MembershipsShown:
+    """Who is in which team is shown here and changed on the team's own page, which
+    revokes the keys of people who leave and keeps an owner.
+    """
+
+    @admin.display(description="Change it")
+    def page(self, membership: Membership) -> str:
+        """A link to the people of the team."""
+        address = reverse("team-people", args=[membership.team_id])
+        return format_html('<a href="{}">People of {}</a>', address, membership.team)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class MembershipInline(MembershipsShown, admin.TabularInline):
     model = Membership
     extra = 0
-    raw_id_fields = ["user", "team"]
+    fields = ["user", "team", "role", "page"]
+    readonly_fields = ["page"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        """With what a line shows."""
+        return super().get_queryset(request).select_related("user", "team")
+
+
+@admin.register(Membership)
+class MembershipAdmin(MembershipsShown, admin.ModelAdmin):
+    list_display = ["user", "team", "role", "page"]
+    list_filter = ["role"]
+    search_fields = ["user__email", "team__name"]
+    list_select_related = ["user", "team"]
+    fields = ["user", "team", "role", "page"]
+    readonly_fields = ["page"]
 
 
 @admin.register(User)
 class PersonAdmin(UserAdmin):
-    """Django's own, for people who sign in by e-mail address."""
+    """Django's own, for people who sign in by e-mail address.
+
+    Who is staff, and what staff may do, is decided by superusers alone: others neither
+    give rights nor touch somebody who has some, for whoever sets a password or an
+    address becomes that person.
+    """
 
     list_display = [
         "email",
@@ -74,6 +118,27 @@ class PersonAdmin(UserAdmin):
         ),
     )
     readonly_fields = ["last_login", "date_joined"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Rights are given by superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if request.user.is_superuser else [*fields, *RIGHTS]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+
+def _may_touch(request: HttpRequest, obj: User | None) -> bool:
+    """Whether one may change that person at all; None: some people."""
+    if obj is None or request.user.is_superuser:
+        return True
+    if obj.is_staff or obj.is_superuser:
+        return False
+    # Rights in the admin that wait for somebody who is no staff now.
+    return not (obj.groups.exists() or obj.user_permissions.exists())
 
 
 @admin.register(Team)
@@ -121,14 +186,11 @@ class TeamAdmin(admin.ModelAdmin):
         ),
     )
 
-
-@admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):
-    list_display = ["user", "team", "role"]
-    list_filter = ["role"]
-    search_fields = ["user__email", "team__name"]
-    list_select_related = ["user", "team"]
-    raw_id_fields = ["user", "team"]
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A team that goes takes its memberships along."""
+        rows, counts, missing, protected = super().get_deleted_objects(objs, request)
+        missing.discard(Membership._meta.verbose_name)
+        return rows, counts, missing, protected
 
 
 class NewKeyForm(forms.ModelForm):

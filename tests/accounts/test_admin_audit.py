@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.test import Client
 
 from batchsite.accounts.admin_site import Audited
-from batchsite.accounts.models import AuditEvent, Membership, Team, User
+from batchsite.accounts.models import AuditEvent, Team, User
 from jobs.models import ServedModel
 
 
@@ -73,19 +73,13 @@ def test_deleting_many_at_once_names_each(client: Client, staff: User) -> None:
     ]
 
 
-def test_a_membership_carries_its_team(
-    client: Client, staff: User, team: Team, teammate: User
+def test_a_row_of_a_team_carries_it(
+    client: Client, staff: User, team: Team, owner: User
 ) -> None:
     client.force_login(staff)
-    membership = Membership.objects.get(user=teammate)
-    client.post(
-        f"/admin/accounts/membership/{membership.pk}/change/",
-        {"user": teammate.pk, "team": team.pk, "role": "curator"},
-    )
-    assert (last().team, last().data["changes"]) == (
-        team,
-        [{"changed": {"fields": ["Role"]}}],
-    )
+    fields = {"team": team.pk, "user": owner.pk, "name": "ci"}
+    client.post("/admin/accounts/apikey/add/", fields)
+    assert (last().action, last().team) == ("admin.add", team)
 
 
 def test_a_password_set_in_the_admin_is_named_and_not_kept(

@@ -48,4 +48,5 @@ class Command(BaseCommand):
             raise CommandError(
                 "Several keys start so; give more of it, or revoke it in the admin."
             )
-        return found[0]
+        key: ApiKey = found[0]
+        return key
