@@ -107,6 +107,12 @@ class BatchFile(models.Model):
                 name="file_of_team",
                 condition=Q(deleted_at__isnull=True),
             ),
+            # summed up for what a team keeps; holds the sizes, so that no row is read
+            models.Index(
+                fields=["team", "bytes"],
+                name="file_bytes_of_team",
+                condition=Q(deleted_at__isnull=True),
+            ),
             # read by the chore that removes expired files
             models.Index(
                 fields=["expires_at"],
