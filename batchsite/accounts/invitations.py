@@ -7,10 +7,30 @@ So it is shown only to those who already decide about all that the person may do
 
 from __future__ import annotations
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db.models import QuerySet
 
 from .models import Membership, User
+
+
+class LinkTokens(PasswordResetTokenGenerator):
+    """Django's tokens, which end with PASSWORD_RESET_TIMEOUT, when the password is set,
+    and when the person signs in; these also end when the person gets or loses a team or
+    becomes staff, for then whoever made the link decides about less than it would open.
+    """
+
+    key_salt = "batchsite.accounts.invitations.LinkTokens"
+
+    def _make_hash_value(self, user: AbstractBaseUser, timestamp: int) -> str:
+        assert isinstance(user, User)
+        teams = sorted(user.memberships.values_list("team", flat=True))
+        rights = f"{user.is_staff}{user.is_superuser}{teams}"
+        return super()._make_hash_value(user, timestamp) + rights
+
+
+link_tokens = LinkTokens()
 
 
 def invitable(*, by: User) -> QuerySet[User]:

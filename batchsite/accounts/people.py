@@ -13,7 +13,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.core.validators import validate_email
@@ -23,6 +22,7 @@ from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
+from .invitations import link_tokens
 from .models import ApiKey, AuditEvent, Membership, Team, User
 from .permissions import role_in, unknown_scopes
 
@@ -184,14 +184,13 @@ def _keep_an_owner(leaving: Membership) -> None:
 def set_password_path(user: User) -> str:
     """Path of the page on which the person sets a password, once.
 
-    Django's password reset token: it ends with PASSWORD_RESET_TIMEOUT, when the
-    password is set, and when the person signs in.
+    invitations.LinkTokens says when it ends.
     """
     return reverse(
         "set-password",
         kwargs={
             "uidb64": urlsafe_base64_encode(force_bytes(user.pk)),
-            "token": default_token_generator.make_token(user),
+            "token": link_tokens.make_token(user),
         },
     )
 

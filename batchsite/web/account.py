@@ -24,6 +24,7 @@ from django.views.decorators.http import (
 )
 
 from batchsite.accounts.addresses import client_address
+from batchsite.accounts.invitations import link_tokens
 from batchsite.accounts.models import User
 from batchsite.accounts.people import record
 from jobs.access import person
@@ -86,6 +87,7 @@ class PasswordByLink(PasswordResetConfirmView):
 
     template_name = "site/set_password.html"
     form_class = NewPasswordForm
+    token_generator = link_tokens
     success_url = reverse_lazy("login")
 
     def form_valid(self, form: Any) -> HttpResponse:

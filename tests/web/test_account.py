@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from batchsite.accounts.models import AuditEvent, Team, User
-from batchsite.accounts.people import create_api_key, set_password_path
+from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
 
 OLD, NEW = "a long enough secret", "another long enough secret"
 
@@ -131,6 +131,31 @@ def test_a_link_ends_when_the_person_signs_in(client: Client, teammate: User) ->
     User.objects.filter(pk=teammate.pk).update(last_login=timezone.now())
 
     assert "does not work any more" in client.get(path).content.decode()
+
+
+@pytest.mark.parametrize("change", ["staff", "superuser", "team", "out"])
+def test_a_link_ends_when_the_person_may_more_or_less(
+    client: Client, teammate: User, other_team: Team, change: str
+) -> None:
+    path = set_password_path(teammate)
+    opened = client.get(path, follow=True)
+    assert "does not work any more" not in opened.content.decode()
+    match change:
+        case "staff":
+            User.objects.filter(pk=teammate.pk).update(is_staff=True)
+        case "superuser":
+            User.objects.filter(pk=teammate.pk).update(is_superuser=True)
+        case "team":
+            ensure_member(team_name=other_team.name, email=teammate.email)
+        case "out":
+            teammate.memberships.all().delete()
+
+    # Neither the page that is open already nor the link itself.
+    to = opened.redirect_chain[-1][0]
+    client.post(to, {"new_password1": NEW, "new_password2": NEW})
+    assert "does not work any more" in set_by_link(Client(), path)
+    teammate.refresh_from_db()
+    assert not teammate.has_usable_password()
 
 
 def test_weak_passwords_are_refused_beside_the_field(
