@@ -18,6 +18,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team
 
 from .models import Batch, IdempotencyKey
+from .refusals import Refused
 
 KEY_LIFE = timedelta(hours=24)
 KEY_LENGTH = 255
@@ -55,6 +56,11 @@ def once(
             # A parallel call was faster, and its transaction has ended by now.
             if not IdempotencyKey.objects.filter(team=team, key=key).exists():
                 raise
+        except Refused:
+            # Perhaps because a parallel call's batch took the last place of a limit.
+            if found := known(team=team, key=key, fingerprint=fingerprint):
+                return found, True
+            raise
         else:
             return batch, False
 

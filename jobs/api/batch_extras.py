@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from jobs import dry_run, output, retry
 from jobs.models import BatchEvent, Result
+from jobs.refusals import Refused
 
 from . import batch_params, params
 from .auth import caller, scope
@@ -36,6 +37,7 @@ _event_id = re.compile(r"evt_([0-9a-f]{24})")
 def batch_validate(request: Request) -> Response:
     """Check a file as a new batch would, and say what it would cost; makes nothing."""
     given = batch_params.create(body_of(request))
+    batch_params.check_webhook(given)
     kept = ("input_file_id", "endpoint", "allow_mixed_models", "dedupe")
     found = dry_run.dry_run(
         team=caller(request).team,
@@ -127,7 +129,14 @@ def batch_retry(request: Request, batch_id: str) -> Response:
     given = batch_params.retry(body)
     if batch := made_before(request, body):
         return shown(batch, REPLAYED)
+    batch_params.check_webhook(given["over"])
     user = caller(request).user
-    with retry.prepared(parent=parent, user=user, **given) as make:
-        batch, headers = made_once(request, body, make)
+    try:
+        with retry.prepared(parent=parent, user=user, **given) as make:
+            batch, headers = made_once(request, body, make)
+    except Refused:
+        # Perhaps because the same call, made in parallel, took the last place.
+        if batch := made_before(request, body):
+            return shown(batch, REPLAYED)
+        raise
     return shown(batch, headers)

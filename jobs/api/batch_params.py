@@ -44,7 +44,10 @@ NESTING_MOST = 50
 
 
 def create(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of submit.create_batch that the body gives."""
+    """The arguments of submit.create_batch that the body gives.
+
+    `check_webhook` has still to see them.
+    """
     params.known_only(body, CREATE_FIELDS)
     return {
         "input_file_id": params.text(body, "input_file_id", longest=FILE_ID_LENGTH),
@@ -67,7 +70,10 @@ def update(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def retry(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of retry.retry_batch that the body gives."""
+    """The arguments of retry.prepared that the body gives.
+
+    `check_webhook` has still to see those in `over`.
+    """
     params.known_only(body, RETRY_FIELDS)
     given: dict[str, Any] = {}
     if body.get("custom_ids") is not None:
@@ -181,16 +187,24 @@ def _order(param: str, value: Any) -> str:
 
 
 def _webhook(param: str, value: Any) -> str:
-    """An address that webhooks may be sent to; "": none."""
-    url = _string(param, value, 500)
-    if url:
+    """Some address; "": none."""
+    return _string(param, value, 500)
+
+
+def check_webhook(arguments: Mapping[str, Any]) -> None:
+    """Refuse a `webhook_url` that webhooks are not sent to; asks the name service.
+
+    Not a part of the other checks: what the name service says now decides nothing for
+    a call that made its batch earlier.
+    """
+    if url := arguments.get("webhook_url"):
         try:
             check_address(url)
         except AddressError as error:
+            param = "batchsite.webhook_url"
             raise ApiError(
                 f"Invalid '{param}': {error}", param=param, code="invalid_value"
             ) from error
-    return url
 
 
 UPDATE_EXTENSIONS: dict[str, Callable[[str, Any], Any]] = {

@@ -15,7 +15,7 @@ from .auth import caller, client_address, scope
 from .errors import ApiError, unknown_batch
 from .paging import cursor_of, page, page_limit
 from .parsers import body_of
-from .repeats import made_once
+from .repeats import REPLAYED, made_before, made_once
 from .serializers import batch_object, list_object
 
 LIST_LIMIT = 20
@@ -47,6 +47,9 @@ def create_batch(request: Request) -> Response:
     """Make a batch of an uploaded file; what is wrong in the file shows on the batch."""
     body = body_of(request)
     arguments = batch_params.create(body)
+    if batch := made_before(request, body):
+        return shown(batch, REPLAYED)
+    batch_params.check_webhook(arguments)
     key = caller(request)
     batch, headers = made_once(
         request,

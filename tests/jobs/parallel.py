@@ -10,16 +10,18 @@ import threading
 from django.db import connection
 from rest_framework.test import APIClient
 
+from batchsite.accounts.models import Team
 from batchsite.accounts.people import ensure_member
 from tests.inputs import api_client
 
 
 def create_batches(count: int) -> None:
-    """Create a batch in `count` threads with one Idempotency-Key.
+    """Create a batch in `count` threads with one Idempotency-Key, in a team with one place.
 
     Prints status, batch id and whether it was a replay, of each call, as JSON.
     """
     membership = ensure_member(team_name="Blue", email="owner@example.com")
+    Team.objects.update(max_batches_per_hour=1)
     start = threading.Barrier(count)
     answers: list[tuple[int, str, bool]] = []
     body = {

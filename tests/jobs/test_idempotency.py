@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 from openai.types import Batch as OpenAIBatch
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from jobs import idempotency
-from jobs.models import Batch, IdempotencyKey
+from jobs.models import Batch, BatchRequest, IdempotencyKey, Result
+from tests.conftest import MakeBatch
 from tests.inputs import api_client, error_of
 from tests.site import DATABASES, Site
 
@@ -67,6 +69,44 @@ def test_a_refused_call_leaves_its_key_free(api: APIClient) -> None:
     r = create(api)
     assert r.status_code == 200
     assert "idempotent-replayed" not in r
+
+
+@pytest.mark.parametrize("call", ["create", "retry"])
+def test_a_repeated_call_is_answered_although_its_address_is_not_allowed_any_more(
+    api: APIClient, make_batch: MakeBatch, settings: Settings, call: str
+) -> None:
+    parent = make_batch(status="completed", failed=1)
+    row = BatchRequest.objects.create(
+        batch=parent,
+        index=0,
+        line=1,
+        custom_id="a",
+        url=parent.endpoint,
+        body="{}",
+        run_order=0,
+    )
+    Result.objects.create(
+        request=row, batch=parent, index=0, seq=1, outcome="failed", error_code="x"
+    )
+    path, body = {
+        "create": ("/v1/batches", GOOD),
+        "retry": (f"/v1/batches/{parent.public_id}/retry", {}),
+    }[call]
+
+    def post(**headers: str) -> Any:
+        return api.post(path, body | own, format="json", headers=headers)
+
+    own: dict[str, Any] = {"batchsite": {"webhook_url": "http://127.0.0.1:8341/"}}
+    settings.BATCHSITE_WEBHOOK_ALLOWED = ["127.0.0.1"]
+    first = post(**{"Idempotency-Key": "k"})
+    assert first.status_code == 200, first.json()
+    settings.BATCHSITE_WEBHOOK_ALLOWED = []
+    again = post(**{"Idempotency-Key": "k"})
+    assert again["idempotent-replayed"] == "true"
+    assert again.json()["id"] == first.json()["id"]
+    refused = (400, "batchsite.webhook_url", "invalid_value")
+    assert error_of(post(**{"Idempotency-Key": "new"})) == refused
+    assert error_of(post()) == refused
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\x7fb"])
