@@ -231,6 +231,14 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
 AXES_USERNAME_FORM_FIELD = "username"
+# It keeps the fields of a refused form, those of the password's change too.
+AXES_SENSITIVE_PARAMETERS = [
+    "username",
+    "ip_address",
+    "old_password",
+    "new_password1",
+    "new_password2",
+]
 AXES_USERNAME_CALLABLE = "batchsite.accounts.sign_ins.tried_name"
 AXES_CLIENT_IP_CALLABLE = "batchsite.accounts.addresses.client_address"
 AXES_LOCKOUT_CALLABLE = "batchsite.web.lockout.locked_out"

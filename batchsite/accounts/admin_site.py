@@ -10,7 +10,8 @@ from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from .addresses import client_address
 from .models import AuditEvent, Team, User
@@ -36,7 +37,15 @@ class Audited(ModelAdmin):
 
 
 class AuditedAdminSite(AdminSite):
-    """Registers every model's admin class with Audited before it."""
+    """Registers every model's admin class with Audited before it, and sends people to
+    the site's own page to change their password, which counts wrong ones.
+    """
+
+    def password_change(  # type: ignore[override]  # the site's page in its place
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The site's own page."""
+        return redirect("account-password")
 
     def register(
         self, model_or_iterable: Any, admin_class: Any = None, **options: Any

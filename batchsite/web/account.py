@@ -66,7 +66,7 @@ def name_change(request: HttpRequest) -> HttpResponse:
 def password_change(request: HttpRequest) -> HttpResponse:
     """Another password; the person's sessions in all other browsers end."""
     user = person(request)
-    form = OtherPasswordForm(user, request.POST or None)
+    form = OtherPasswordForm(request, user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, user)

@@ -9,12 +9,14 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.contrib.auth import authenticate
 from django.contrib.auth.forms import (
     AuthenticationForm,
     PasswordChangeForm,
     SetPasswordForm,
 )
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import HttpRequest
 from django.utils import timezone
 
 from batchsite.accounts.models import Membership, User
@@ -70,15 +72,29 @@ class NewPasswordForm(SetPasswordForm):
 
 
 class OtherPasswordForm(PasswordChangeForm):
-    """Another password for somebody who knows the present one."""
+    """Another password for somebody who knows the present one.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    A wrong present one counts, and is told in the audit log, like one at sign-in.
+    """
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.request = request
         self.fields["old_password"].label = "Present password"
         self.fields["old_password"].widget.attrs = field(
             autocomplete="current-password"
         )
         _new_password_fields(self)
+
+    def clean_old_password(self) -> str:
+        """The present password, if it is that."""
+        given: str = self.cleaned_data["old_password"]
+        email = self.user.get_username()
+        if authenticate(self.request, username=email, password=given) != self.user:
+            raise forms.ValidationError(
+                self.error_messages["password_incorrect"], code="password_incorrect"
+            )
+        return given
 
 
 def _new_password_fields(form: forms.Form) -> None:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from axes.models import AccessAttempt
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
@@ -100,6 +102,38 @@ def test_a_refused_password_changes_nothing(
     assert words in r.content.decode()
     assert 'class="errorlist"' in r.content.decode()
     assert sign_in(ada.email, OLD)
+
+
+def test_wrong_present_passwords_are_counted_and_logged(
+    client: Client, ada: User, settings: Settings
+) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    client.force_login(ada)
+
+    answers = [
+        client.post("/account/password/", passwords(old_password="a wrong secret"))
+        for _ in range(3)
+    ]
+
+    assert [r.status_code for r in answers] == [200, 200, 429]
+    assert "Back to your account" in answers[2].content.decode()
+    assert client.post("/account/password/", passwords()).status_code == 429
+    # The person is still signed in, and so is nobody else.
+    assert client.get("/account/").status_code == 200
+    assert not sign_in(ada.email, OLD)
+    failed, lock = "account.sign_in_failed", "account.locked"
+    logged = AuditEvent.objects.order_by("pk").exclude(action="account.sign_in")
+    assert list(logged.values_list("action", "target")) == [(failed, ada.email)] * 2 + [
+        (lock, ada.email)
+    ]
+    kept = str([*AccessAttempt.objects.values(), *AuditEvent.objects.values()])
+    assert all(secret not in kept for secret in (OLD, NEW, "a wrong secret"))
+
+
+def test_the_admin_leads_to_the_same_page(client: Client, staff: User) -> None:
+    client.force_login(staff)
+    r = client.post("/admin/password_change/", passwords())
+    assert r["Location"] == "/account/password/"
 
 
 def set_by_link(client: Client, path: str, password: str = NEW) -> str:
