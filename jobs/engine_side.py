@@ -101,13 +101,14 @@ def survey(engine: Engine, *, skipped: Collection[tuple[int, str]] = ()) -> Surv
     return Survey(waiting, loadable, claims.team_load() if several else {})
 
 
-def best_work(engine: Engine, seen: Survey, snapshot: Snapshot) -> Work | None:
-    """The batch whose chunk should be claimed next for what is loaded."""
+def best_works(engine: Engine, seen: Survey, snapshot: Snapshot) -> list[Work]:
+    """Each team's first work for what is loaded, in the order in which to claim it."""
     models = set(models_of(engine))
     work = [w for w in seen.waiting if w.model in models]
-    if not work:
-        return None
-    return rank(work, load={**seen.load, **snapshot.load}, now=time.time())[0]
+    first: dict[int, Work] = {}
+    for w in rank(work, load={**seen.load, **snapshot.load}, now=time.time()):
+        first.setdefault(w.team, w)
+    return list(first.values())
 
 
 def is_swapping(engine: Engine, seen: Survey) -> bool:

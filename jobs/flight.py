@@ -59,12 +59,13 @@ class Halt:
 class Snapshot:
     """What the keeper needs to know, read in the loop's thread.
 
-    `refused` says why the engine has no place for a batch's requests to a model.
+    `queued` counts the rows that were not sent yet, by their work. `refused` says why
+    the engine has no place for a batch's requests to a model.
     """
 
     leases: list[ChunkLease]
     works: list[Work]
-    queued_rows: int
+    queued: dict[Work, int]
     queued_bytes: int
     in_flight: int
     window: int

@@ -318,25 +318,28 @@ class Feeder:
         self._target = target
 
     def _claim(self, engine: Engine, seen: engine_side.Survey) -> None:
-        """Take chunks as long as the window has room for them."""
+        """Take chunks as long as few enough rows are ready that go before them."""
         while not self._stop.is_set():
             snapshot = self._call(self.submitter.snapshot)
-            if snapshot.queued_rows >= 2 * max(1, snapshot.window):
+            wanted = next(
+                (
+                    work
+                    for work in engine_side.best_works(engine, seen, snapshot)
+                    if wants_claim(
+                        work,
+                        queued=snapshot.queued,
+                        queued_bytes=snapshot.queued_bytes,
+                        window=snapshot.window,
+                        load=snapshot.load,
+                        now=time.time(),
+                    )
+                ),
+                None,
+            )
+            if wanted is None:
                 return
-            best = engine_side.best_work(engine, seen, snapshot)
-            if not wants_claim(
-                best,
-                held=snapshot.works,
-                queued_rows=snapshot.queued_rows,
-                queued_bytes=snapshot.queued_bytes,
-                window=snapshot.window,
-                load=snapshot.load,
-                now=time.time(),
-            ):
-                return
-            assert best is not None
             claim = claims.claim(
-                best, engine=engine, worker=self.worker, after=self._after
+                wanted, engine=engine, worker=self.worker, after=self._after
             )
             seen = self._survey(engine)
             if claim is None:

@@ -67,28 +67,32 @@ def choose_model(
 
 
 def wants_claim(
-    best: Work | None,
+    work: Work,
     *,
-    held: Sequence[Work],
-    queued_rows: int,
+    queued: Mapping[Work, int],
     queued_bytes: int,
     window: int,
     load: Mapping[int, float],
     now: float,
+    most_rows: int = 2048,
     most_bytes: int = 64_000_000,
-    most_batches: int = 8,
 ) -> bool:
-    """Whether a feeder should claim a chunk of `best` now.
+    """Whether a feeder should claim a chunk of `work` now.
 
-    It keeps a window's worth of requests ready beside those in flight, so that the
-    engine never waits for the database; and it takes one chunk of a batch that ranks
-    before everything it holds, so that ten urgent rows start beside fifty thousand.
+    `queued` are the rows that it holds and has not sent, by their work. A window's
+    worth of the rows that come next is kept ready, so that the engine never waits for
+    the database. Rows that come after `work` do not count: ten urgent rows start beside
+    fifty thousand, however many of those are here, and however many urgent ones are in
+    flight. A team that has rows here is measured by them alone, for how places are
+    shared changes with each request that ends. What would be the very next may double
+    the two bounds of what is held.
     """
-    if best is None or queued_bytes >= most_bytes:
-        return False
-    if queued_rows < window:
-        return True
-    holds = {w.batch for w in held}
-    if best.batch in holds or len(holds) >= most_batches:
-        return False
-    return rank([*held, best], load=load, now=now)[0] == best
+    rivals = {w: n for w, n in queued.items() if w.team == work.team} or queued
+    order = rank({*rivals, work}, load=load, now=now)
+    ahead = sum(rivals.get(w, 0) for w in order[: order.index(work) + 1])
+    room = 1 if ahead else 2
+    return (
+        ahead < window
+        and sum(queued.values()) < room * most_rows
+        and queued_bytes < room * most_bytes
+    )

@@ -29,7 +29,7 @@ from .flight import Halt, Held, Snapshot, Target
 from .models import Result
 from .recording import ChunkLease
 from .rewriting import Rewrite
-from .scheduling import rank
+from .scheduling import Work, rank
 from .writer import GivenBack, Item, Written
 
 logger = logging.getLogger(__name__)
@@ -137,10 +137,13 @@ class Submitter:
         """The state at this moment."""
         works = {h.claim.work.batch: h.claim.work for h in self._held.values()}
         queues = [q for h in self._held.values() for q in (h.queue, h.suspects)]
+        queued: Counter[Work] = Counter()
+        for h in self._held.values():
+            queued[h.claim.work] += len(h.queue) + len(h.suspects)
         return Snapshot(
             leases=[h.claim.lease for h in self._held.values()],
             works=list(works.values()),
-            queued_rows=sum(map(len, queues)),
+            queued={work: n for work, n in queued.items() if n},
             queued_bytes=sum(len(row.body) for q in queues for row in q),
             in_flight=self.in_flight,
             window=self._target.window if self._target else 0,

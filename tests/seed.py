@@ -26,7 +26,7 @@ def external_engine(url: str, name: str = "ext", window: int = 64) -> None:
     )
 
 
-def batch(rows: int, model: str = "tiny", **test: Any) -> str:
+def batch(rows: int, model: str = "tiny", priority: int = 0, **test: Any) -> str:
     """A validating batch of `rows` requests with these wishes to the test engine."""
     from django.core.files.base import ContentFile
     from django.core.files.storage import default_storage
@@ -65,6 +65,7 @@ def batch(rows: int, model: str = "tiny", **test: Any) -> str:
         endpoint="/v1/chat/completions",
         input_file=file,
         input_file_ref=file.public_id,
+        priority=priority,
         expires_at=timezone.now() + timedelta(days=1),
     )
     poke_stage(made.pk)

@@ -107,29 +107,53 @@ def test_a_batch_of_two_models_changes_the_model_once() -> None:
     assert choose([a, b, other], loaded_since=NOW - 400) == "c"
 
 
-def claims(best: Work | None, held: list[Work], **over: object) -> bool:
+def claims(wanted: Work, queued: dict[Work, int], **over: object) -> bool:
     values: dict[str, object] = {
-        "queued_rows": 0,
         "queued_bytes": 0,
         "window": 10,
         "load": {},
         "now": NOW,
     }
-    return wants_claim(best, held=held, **(values | over))  # type: ignore[arg-type]  # built by name
+    return wants_claim(wanted, queued=queued, **(values | over))  # type: ignore[arg-type]  # built by name
 
 
 def test_a_window_of_requests_is_kept_ready_and_not_more() -> None:
     mine = work(1)
-    assert claims(mine, [mine], queued_rows=9)
-    assert not claims(mine, [mine], queued_rows=10)
-    assert not claims(mine, [mine], queued_bytes=64_000_000)
-    assert not claims(None, [])
+    assert claims(mine, {})
+    assert claims(mine, {mine: 9})
+    assert not claims(mine, {mine: 10})
+    assert not claims(mine, {mine: 1}, queued_bytes=64_000_000)
+    assert not claims(mine, {}, window=0)
 
 
 def test_an_urgent_batch_is_claimed_beside_a_full_queue() -> None:
     big, urgent = work(1), work(2, priority=3)
-    assert claims(urgent, [big], queued_rows=500)
-    assert not claims(work(3, priority=-1), [big], queued_rows=500)
-    assert not claims(urgent, [big, urgent], queued_rows=500)
-    held = [work(n) for n in range(10, 18)]
-    assert not claims(urgent, held, queued_rows=500)
+    assert claims(urgent, {big: 500})
+    assert not claims(work(3, priority=-1), {big: 500})
+    # It gets a window's worth too, not one chunk alone.
+    assert claims(urgent, {big: 500, urgent: 9})
+    assert not claims(urgent, {big: 500, urgent: 10})
+    # Many batches, rows and bytes that come later are not in its way either.
+    later = {work(n): 100 for n in range(10, 35)}
+    assert claims(urgent, later, queued_bytes=90_000_000)
+    assert not claims(urgent, later, queued_bytes=128_000_000)
+    assert not claims(work(3, priority=-1), later)
+
+
+def test_an_urgent_batch_does_not_wait_for_others_that_are_as_urgent() -> None:
+    big, first, second = work(1), work(2, priority=3), work(3, priority=3)
+    # The first one's only row is in flight, so that nothing of it is queued.
+    assert claims(second, {big: 500}, load={1: 10.0})
+    assert claims(second, {big: 500, first: 1}, load={1: 10.0})
+
+
+def test_an_urgent_batch_of_a_team_with_much_in_flight_is_claimed() -> None:
+    ours, others = work(1, team=1), work(2, team=2)
+    urgent = work(3, team=1, priority=9)
+    queued = {ours: 100, others: 100}
+    assert claims(urgent, queued, load={1: 6.0, 2: 4.0})
+    assert not claims(work(4, team=1), queued, load={1: 6.0, 2: 4.0})
+    # A team with nothing here comes when it is its turn by the shares.
+    stranger = work(5, team=3, priority=9)
+    assert claims(stranger, queued, load={1: 6.0, 2: 4.0})
+    assert not claims(stranger, queued, load={1: 6.0, 2: 4.0, 3: 7.0})
