@@ -67,6 +67,10 @@ BATCHSITE_PORT: int = env.int("BATCHSITE_PORT", default=8000)
 BATCHSITE_WEB_PROCESSES: int = env.int("BATCHSITE_WEB_PROCESSES", default=2)
 BATCHSITE_WEB_THREADS: int = env.int("BATCHSITE_WEB_THREADS", default=8)
 BATCHSITE_MAX_FILE_BYTES: int = env.int("BATCHSITE_MAX_FILE_BYTES", default=200_000_000)
+# As OpenAI's 2.5 TB of a project. 0: no limit.
+BATCHSITE_MAX_STORED_BYTES: int = env.int(
+    "BATCHSITE_MAX_STORED_BYTES", default=2_500_000_000_000
+)
 BATCHSITE_MAX_LINE_BYTES: int = env.int("BATCHSITE_MAX_LINE_BYTES", default=16_000_000)
 BATCHSITE_MAX_REQUESTS: int = env.int("BATCHSITE_MAX_REQUESTS", default=50_000)
 # What may wait, and how fast it may come; teams can have their own. 0: no limit.

@@ -13,6 +13,7 @@ from django.core.files.storage import default_storage
 
 from batchsite.accounts.models import Team
 
+from . import gates
 from .checks import Errors, Plan, check_file, file_problem, rules_for
 from .estimates import Estimate, estimate
 from .models import BatchFile
@@ -45,7 +46,7 @@ def dry_run(
     """Check a file as a batch of the team would, without making one.
 
     Needs no worker and writes nothing. The answer holds for the models that can be
-    used now.
+    used now. LimitReached while this process makes another one.
     """
     errors = Errors()
     file = BatchFile.objects.visible_to_team(team).find(input_file_id)
@@ -56,6 +57,7 @@ def dry_run(
     rules = rules_for(team, endpoint=endpoint, mixed=allow_mixed_models, dedupe=dedupe)
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
     with (
+        gates.place(gates.DRY_RUNS, "checking another file"),
         # Named as intake's folders are, so that what a killed process left is swept.
         tempfile.TemporaryDirectory(prefix="intake-", dir=settings.SPOOL_DIR) as folder,
         default_storage.open(file.storage_name) as stream,

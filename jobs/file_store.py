@@ -27,6 +27,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import record
 
+from . import limits
 from .jsonl import read_lines
 from .models import BatchFile
 from .refusals import Refused
@@ -49,9 +50,11 @@ def store_upload(
     """Check a received file, put its bytes into the storage and add its row.
 
     `expires_after` is in seconds; files for batches live 30 days without it. Refused
-    when it is too large or, for a batch, not JSONL; then nothing is left behind.
+    when it is too large, when the team has no room, or, for a batch, when it is not
+    JSONL; then nothing is left behind.
     """
     check_upload(upload, team=team, purpose=purpose)
+    limits.check_storage(team=team, more=upload.size or 0)
     with stored(upload, "uploads") as name:
         file = as_row(
             team=team,
@@ -61,8 +64,16 @@ def store_upload(
             storage_name=name,
             expires_after=expires_after,
         )
-        file.save(force_insert=True)
+        add_row(file)
     return file
+
+
+def add_row(file: BatchFile) -> None:
+    """Insert the row of a stored file; Refused when the team has no room for it."""
+    with transaction.atomic():
+        limits.lock_storage(file.team)
+        limits.check_storage(team=file.team, more=file.bytes)
+        file.save(force_insert=True)
 
 
 def check_upload(upload: UploadedFile[Any], *, team: Team, purpose: str) -> None:

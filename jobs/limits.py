@@ -22,7 +22,7 @@ from batchsite.accounts.installation import ensure_row
 from batchsite.accounts.models import Installation, Team
 
 from .jsonl import LineError
-from .models import Batch, BatchFile
+from .models import Batch, BatchFile, Upload
 from .refusals import Refused
 
 HOUR = timedelta(hours=1)
@@ -104,7 +104,11 @@ def check_create(*, team: Team, file: BatchFile | None) -> None:
     """
     team = _lock(team, everybody=bool(settings.BATCHSITE_MAX_QUEUED_REQUESTS_TOTAL))
     _check_hour(team)
-    lines = max(file.lines, 1) if file else 0
+    _check_queue(team, max(file.lines, 1) if file else 0)
+
+
+def _check_queue(team: Team, lines: int) -> None:
+    """LimitReached when so many requests more may not wait."""
     ours, all_teams = requests_usage(team)
     if not ours.has_room(lines):
         raise LimitReached(
@@ -118,6 +122,40 @@ def check_create(*, team: Team, file: BatchFile | None) -> None:
             f" {all_teams.told('queued requests of all teams')} Please try again once"
             " some batches have been completed."
         )
+
+
+def check_room(*, team: Team, lines: int) -> None:
+    """LimitReached when a batch of so many lines would be refused, as far as is seen now.
+
+    For before work is put into its file; create asks again, under the locks.
+    """
+    _check_hour(team)
+    _check_queue(team, lines)
+
+
+def stored_usage(team: Team) -> Usage:
+    """Bytes of the files that the team keeps, and those declared for pending uploads."""
+    kept = BatchFile.objects.filter(team=team, deleted_at__isnull=True)
+    pending = Upload.objects.filter(team=team, status=Upload.Status.PENDING)
+    used = sum(rows.aggregate(sum=Sum("bytes"))["sum"] or 0 for rows in (kept, pending))
+    return Usage(used, settings.BATCHSITE_MAX_STORED_BYTES or None)
+
+
+def check_storage(*, team: Team, more: int) -> None:
+    """Refused when the team may not keep that many bytes more."""
+    if not settings.BATCHSITE_MAX_STORED_BYTES:
+        return
+    usage = stored_usage(team)
+    if not usage.has_room(more):
+        raise Refused(
+            f"The storage of {team} is full: {more:,} bytes more do not fit."
+            f" {usage.told('bytes')} Delete files that are not needed any more."
+        )
+
+
+def lock_storage(team: Team) -> None:
+    """Within a transaction: until it ends nobody else adds bytes to the team."""
+    _lock(team, everybody=False)
 
 
 def requests_usage(team: Team) -> tuple[Usage, Usage]:

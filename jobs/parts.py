@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 
+from . import gates, limits
 from .file_store import as_row, check_batch_name, check_upload, delete_bytes, stored
 from .models import BatchFile, Upload, UploadPart
 from .models.uploads import UPLOAD_LIFE
@@ -27,6 +28,7 @@ from .uploads import TOO_LARGE, SpooledUpload, printable_name, size_limit
 Status = Upload.Status
 # 8 GB in pieces of 64 MB are 120; so that ending an upload stays a small transaction.
 MOST_PARTS = 1000
+MOST_PENDING = 100
 PIECE_BYTES = 1 << 20
 
 
@@ -46,7 +48,8 @@ def create_upload(
 ) -> Upload:
     """An upload that waits for its parts, `size` bytes in all, for an hour.
 
-    `expires_after` is the file's life in seconds. Refused when the file would be.
+    `expires_after` is the file's life in seconds. Refused when the file would be, and
+    LimitReached when the team has MOST_PENDING already.
     """
     name = printable_name(filename)
     if not name:
@@ -60,18 +63,34 @@ def create_upload(
         raise Refused(TOO_LARGE)
     if purpose == BatchFile.Purpose.BATCH:
         check_batch_name(name)
-    now = timezone.now()
-    return Upload.objects.create(
-        team=team,
-        created_by=user,
-        filename=name,
-        purpose=purpose,
-        mime_type=mime_type,
-        bytes=size,
-        expires_after=expires_after,
-        created_at=now,
-        expires_at=now + UPLOAD_LIFE,
-    )
+    for overdue in Upload.objects.overdue().filter(team=team):
+        expire_upload(overdue)
+    with transaction.atomic():
+        limits.lock_storage(team)
+        _check_pending(team)
+        limits.check_storage(team=team, more=size)
+        now = timezone.now()
+        return Upload.objects.create(
+            team=team,
+            created_by=user,
+            filename=name,
+            purpose=purpose,
+            mime_type=mime_type,
+            bytes=size,
+            expires_after=expires_after,
+            created_at=now,
+            expires_at=now + UPLOAD_LIFE,
+        )
+
+
+def _check_pending(team: Team) -> None:
+    """LimitReached when the team has as many pending uploads as it may."""
+    count = Upload.objects.filter(team=team, status=Status.PENDING).count()
+    if count >= MOST_PENDING:
+        raise limits.LimitReached(
+            f"{team} has {count} pending uploads, and {MOST_PENDING} are allowed."
+            " Please complete or cancel some, or try again once they have expired."
+        )
 
 
 def add_part(*, upload: Upload, data: SpooledUpload) -> UploadPart:
@@ -135,14 +154,18 @@ def complete_upload(
     """Make the file of the parts, in the order of their ids.
 
     Repeating it answers the upload that was completed. Refused when a part is unknown,
-    when size or MD5 (hex) is not the announced one, and when the file would be.
+    when size or MD5 (hex) is not the announced one, and when the file would be;
+    LimitReached while this process joins as many others as it may.
     """
     if upload.status == Status.COMPLETED:
         return upload
     _must_be_pending(upload, "complete")
     try:
         parts = _in_order(upload, part_ids)
-        with _joined(upload, parts, md5) as data:
+        with (
+            gates.place(gates.FILES_WRITTEN, "writing other files"),
+            _joined(upload, parts, md5) as data,
+        ):
             check_upload(data, team=upload.team, purpose=upload.purpose)
             with stored(data, "uploads") as name, transaction.atomic():
                 file = as_row(

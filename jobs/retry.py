@@ -16,7 +16,7 @@ from django.db.models.functions import Length
 
 from batchsite.accounts.models import Team, User
 
-from . import file_store, output, submit
+from . import file_store, gates, limits, output, submit
 from .models import Batch, BatchFile, BatchRequest, Result
 from .refusals import Refused
 from .rewriting import Rewrite
@@ -57,14 +57,18 @@ def prepared(
     `system_prompt` are changed in each request. `over` are further arguments of
     submit.create_batch; the rest is as in the parent, and the time counts anew. Refused
     when the parent has not ended, has no such rows, or when the file would be too large
-    for the team.
+    for the team; LimitReached when the team or this process has no room for it.
     """
     _check(parent, system_prompt)
     members = {**(body or {}), **({} if model is None else {"model": model})}
     rewrite = Rewrite(members, system_prompt)
     keys = _chosen(parent, custom_ids)
     inherited = {name: getattr(parent, name) for name in INHERITED}
+    limits.check_room(
+        team=parent.team, lines=parent.failed if keys is None else len(keys)
+    )
     with (
+        gates.place(gates.FILES_WRITTEN, "writing other files"),
         _spooled(parent, keys, rewrite) as (spool, rows),
         _stored(spool, team=parent.team, user=user) as named,
     ):
@@ -92,6 +96,7 @@ def _stored(
     """
     purpose = BatchFile.Purpose.BATCH
     file_store.check_upload(spool, team=team, purpose=purpose)
+    limits.check_storage(team=team, more=spool.size or 0)
     with file_store.stored(spool, "uploads") as name:
 
         def add() -> BatchFile:
@@ -103,7 +108,7 @@ def _stored(
                 storage_name=name,
                 expires_after=None,
             )
-            file.save(force_insert=True)
+            file_store.add_row(file)
             return file
 
         yield add

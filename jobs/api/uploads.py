@@ -91,6 +91,8 @@ def part_ids(body: Mapping[str, Any]) -> list[str]:
     ids = body["part_ids"]
     if not isinstance(ids, list):
         raise params.wrong_type("part_ids", "an array", ids)
+    if len(ids) > parts.MOST_PARTS:
+        raise params.too_many("part_ids", len(ids), parts.MOST_PARTS)
     for number, public_id in enumerate(ids):
         if not isinstance(public_id, str):
             raise params.wrong_type(f"part_ids[{number}]", "a string", public_id)

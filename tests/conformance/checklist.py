@@ -25,7 +25,7 @@ PROMISES: dict[str, str] = {
     "F-05": "A file's `status` is `uploaded`, `processed` or `error`.",
     "F-06": "The file object also has `expires_at` and `status_details`, null where nothing is known.",
     "F-07": "Batch files expire after 30 days; others do not unless asked.",
-    "F-08": "A file over 200 MB is refused, one within the limit is kept.",
+    "F-08": "A batch file over 200 MB is refused, one within the limit is kept.",
     "F-09": "The file list filters by `purpose`, pages by `after`, and takes `limit` 1 to 10,000 and `order`.",
     "F-10": "The file list has `object`, `data`, `first_id`, `last_id` and `has_more`.",
     "F-11": "A file can be looked at by its id.",

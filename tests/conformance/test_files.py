@@ -109,7 +109,7 @@ def test_a_file_over_200_mb_is_refused_and_leaves_nothing(
         # Zeros that take no room on the disk.
         big.truncate(FILE_BYTES + 1)
         answer = server.http.post(
-            "/files", data={"purpose": "user_data"}, files={"file": ("big", big)}
+            "/files", data={"purpose": "batch"}, files={"file": ("big.jsonl", big)}
         )
 
     assert error(answer)[0] == 400

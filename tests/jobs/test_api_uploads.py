@@ -15,12 +15,13 @@ from django.utils import timezone
 from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types import Upload as UploadObject
 from openai.types.uploads import UploadPart as PartObject
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import create_api_key
+from jobs import gates, parts
 from jobs.models import BatchFile, Upload, UploadPart
 from tests.inputs import api_client, chat_lines, error_of
 from tests.jobs.kept import stored_files
@@ -368,3 +369,46 @@ def test_a_viewer_may_not_upload(viewer: User, team: Team) -> None:
 @pytest.mark.parametrize("path", ["", "/x/parts", "/x/complete", "/x/cancel"])
 def test_looking_is_not_offered(api: APIClient, path: str) -> None:
     assert error_of(api.get(f"/v1/uploads{path}"))[0] == 405
+
+
+def test_a_team_has_so_many_pending_uploads(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MOST_PENDING", 2)
+    first, second = (begin(api).json()["id"] for _ in range(2))
+    r = begin(api)
+    assert r.status_code == 429
+    assert r.json()["error"]["code"] == "rate_limit_exceeded"
+    assert "2 pending uploads" in r.json()["error"]["message"]
+    cancel(api, first)
+    assert begin(api).status_code == 200
+    stale(second)
+    assert begin(api).status_code == 200
+
+
+def test_pending_uploads_count_as_kept_and_are_counted_once(
+    api: APIClient, settings: Settings
+) -> None:
+    settings.BATCHSITE_MAX_STORED_BYTES = len(CONTENT) + 1
+    upload = begin(api).json()["id"]
+    r = begin(api)
+    assert error_of(r) == (400, None, None)
+    assert "The storage of" in r.json()["error"]["message"]
+    part = put(api, upload, CONTENT).json()["id"]
+    assert end(api, upload, part).status_code == 200
+    assert error_of(begin(api))[0] == 400
+
+
+def test_too_many_part_ids_are_refused(api: APIClient) -> None:
+    upload = begin(api).json()["id"]
+    r = end(api, upload, *["part_x"] * 1001)
+    assert error_of(r) == (400, "part_ids", "array_above_max_length")
+
+
+def test_a_process_joins_few_files_at_once(api: APIClient) -> None:
+    upload = begin(api).json()["id"]
+    part = put(api, upload, CONTENT).json()["id"]
+    with gates.place(gates.FILES_WRITTEN, ""), gates.place(gates.FILES_WRITTEN, ""):
+        r = end(api, upload, part)
+        assert (r.status_code, r["Retry-After"]) == (429, "5")
+    assert end(api, upload, part).status_code == 200

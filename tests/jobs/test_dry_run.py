@@ -12,6 +12,7 @@ from django_q.models import OrmQ
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
+from jobs import gates
 from jobs.estimates import speed_of
 from jobs.models import (
     Batch,
@@ -131,6 +132,17 @@ def test_the_call_takes_what_create_takes(api: APIClient, make_file: MakeFile) -
     assert error_of(r) == (400, "completion_window", "invalid_value")
     r = validate(api, file, batchsite={"priority": 101})
     assert error_of(r)[1] == "batchsite.priority"
+
+
+def test_a_process_checks_one_file_at_a_time(
+    api: APIClient, make_file: MakeFile
+) -> None:
+    file = make_file(chat_lines(1))
+    with gates.place(gates.DRY_RUNS, ""):
+        r = validate(api, file)
+    assert (r.status_code, r["Retry-After"]) == (429, "5")
+    assert r.json()["error"]["code"] == "rate_limit_exceeded"
+    assert validate(api, file).status_code == 200
 
 
 def test_viewers_do_not_validate(viewer: User, team: Team, make_file: MakeFile) -> None:

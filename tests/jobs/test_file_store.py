@@ -130,12 +130,29 @@ def test_the_limit_is_the_sites_or_the_teams(
     assert store(team, owner, b'{"a": 1}\n').bytes == 9
 
 
-def test_a_row_that_cannot_be_made_leaves_no_bytes(
-    team: Team, owner: User, data_folder: Path
+def test_a_team_keeps_so_many_bytes(
+    team: Team, other_team: Team, owner: User, settings: Settings, data_folder: Path
 ) -> None:
-    nobody = Team(name="not saved")
+    size = len(chat_lines(1))
+    settings.BATCHSITE_MAX_STORED_BYTES = 2 * size
+    first = store(team, owner, chat_lines(1))
+    store(team, owner, chat_lines(1))
+    with pytest.raises(Refused, match=f"is full.*used: {2 * size:,}, free: 0"):
+        store(team, owner, chat_lines(1))
+    assert len(stored_files(data_folder)) == 2
+    store(other_team, owner, chat_lines(1))
+    delete_file(file=first, user=owner)
+    store(team, owner, chat_lines(1))
+    settings.BATCHSITE_MAX_STORED_BYTES = 0
+    store(team, owner, chat_lines(1))
+
+
+def test_a_row_that_cannot_be_made_leaves_no_bytes(
+    team: Team, data_folder: Path
+) -> None:
+    nobody = User(email="nobody@example.com")
     with pytest.raises(ValueError, match="unsaved"):
-        store(nobody, owner, chat_lines(1))
+        store(team, nobody, chat_lines(1))
     assert not stored_files(data_folder)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 from openai.types import Batch as OpenAIBatch
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
-from jobs import retry, stages
+from jobs import gates, retry, stages
 from jobs.file_store import delete_file
 from jobs.models import Batch, BatchFile, BatchRequest, Result, ServedModel
 from tests.conftest import MakeBatch
@@ -275,6 +275,19 @@ def test_a_retry_that_makes_no_batch_leaves_no_row_and_no_bytes(
     assert child.input_file is not None
     assert len(stored_uploads()) == 1
     assert BatchFile.objects.count() == files + 1
+
+
+def test_limits_are_asked_before_the_file_is_written(
+    api: APIClient, make_batch: MakeBatch, settings: Settings
+) -> None:
+    parent = ended(make_batch, "ff")
+    with gates.place(gates.FILES_WRITTEN, ""), gates.place(gates.FILES_WRITTEN, ""):
+        r = again(api, parent)
+        assert (r.status_code, r["Retry-After"]) == (429, "5")
+        settings.BATCHSITE_MAX_QUEUED_REQUESTS = 1
+        r = again(api, parent)
+    assert r.status_code == 429
+    assert "this file has 2 lines" in r.json()["error"]["message"]
 
 
 def test_a_retry_with_a_key_runs_once(api: APIClient, make_batch: MakeBatch) -> None:
