@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchsite.accounts import sessions
+from batchsite.accounts import attempts, sessions
 
 from . import deadlines, expiry, idempotency
 from .webhooks import deliver, progress, pruning
@@ -41,6 +41,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
     Chore("ended sessions", 3600, sessions.any_ended, sessions.sweep),
+    Chore("old sign-in tries", 3600, attempts.any_over, attempts.sweep),
 )
 
 

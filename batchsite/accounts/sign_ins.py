@@ -61,17 +61,21 @@ def refused(
 ) -> None:
     """A wrong pair; the one that locks is told as such, those while locked not at all.
 
-    django-axes, which hears the signal first, has left its verdict on the request.
+    django-axes, which hears the signal first, has left its verdict on the request. Names
+    that nobody has are not told: a stranger could fill the log, which nobody empties.
     """
     if request is None:
         return
     locked = getattr(request, "axes_locked_out", False)
     if locked and getattr(request, "axes_failures_since_start", None) is None:
         return
+    name = tried_name(request, credentials)
+    if not User.objects.filter(email=name).exists():
+        return
     record(
         action="account.locked" if locked else "account.sign_in_failed",
         actor=None,
-        target=tried_name(request, credentials),
+        target=name,
         address=client_address(request),
     )
 

@@ -14,7 +14,9 @@ from django.db.models import F
 from django.test import Client
 from pytest_django import Settings
 
+from batchsite.accounts import attempts
 from batchsite.accounts.models import AuditEvent, User
+from jobs.chores import do_chore
 
 SignIn = Callable[..., Any]
 ADDRESS = "192.0.2.7"
@@ -150,14 +152,35 @@ def test_sign_in_and_out_are_in_the_audit_log(
 
 
 def test_failures_are_in_the_audit_log_and_the_lock_once(sign_in: SignIn) -> None:
-    sign_in(username="Eve@example.com")
     for _ in range(6):
-        sign_in()
+        sign_in(username="Ada@example.com")
     failed, lock = "account.sign_in_failed", "account.locked"
-    assert actions() == [failed, failed, failed, lock]
+    assert actions() == [failed, failed, lock]
     first = AuditEvent.objects.order_by("pk")[0]
     assert (first.actor, first.target, first.address) == (
         None,
-        "eve@example.com",
+        "ada@example.com",
         ADDRESS,
     )
+
+
+def test_names_that_nobody_has_do_not_fill_the_log(sign_in: SignIn) -> None:
+    codes = [sign_in(username="eve@example.com").status_code for _ in range(4)]
+    assert codes == [200, 200, 429, 429]
+    assert actions() == []
+
+
+def test_tries_that_count_no_more_are_forgotten(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in()
+    for number in range(5):
+        sign_in(username=f"eve{number}@example.com")
+    assert not attempts.any_over()
+    AccessAttempt.objects.filter(username__startswith="eve").update(
+        attempt_time=F("attempt_time") - timedelta(minutes=16)
+    )
+    assert attempts.any_over()
+    monkeypatch.setattr(attempts, "SLICE", 2)
+    assert do_chore("old sign-in tries") == "5 old wrong passwords forgotten"
+    assert AccessAttempt.objects.get().username == "ada@example.com"
