@@ -33,14 +33,23 @@ LARGEST = 2**63 - 1
 @require_safe
 @login_required
 def audit_list(request: HttpRequest, team: int) -> HttpResponse:
-    """One page of the log, newest first, narrowed by action, person and days."""
+    """One page of the log, newest first, narrowed by action, person and days.
+
+    Staff also see what happened to the members' accounts.
+    """
     found = get_team_for(request, team, "audit:read")
-    form = AuditFilterForm(request.GET)
+    personal = person(request).is_staff
+    form = AuditFilterForm(request.GET, personal=personal)
     before, after = _id(request, "before"), _id(request, "after")
     rows: list[AuditEvent] = []
     if form.is_valid():
         rows = audit_lines.page(
-            found, form.chosen, limit=LINES + 1, before=before, after=after
+            found,
+            form.chosen,
+            limit=LINES + 1,
+            personal=personal,
+            before=before,
+            after=after,
         )
     more = len(rows) > LINES
     if more:
@@ -70,7 +79,8 @@ def _id(request: HttpRequest, name: str) -> int | None:
 def audit_export(request: HttpRequest, team: int) -> HttpResponseBase:
     """All lines that the page's filters choose, as CSV; noted in the log itself."""
     found = get_team_for(request, team, "audit:read")
-    form = AuditFilterForm(request.GET)
+    personal = person(request).is_staff
+    form = AuditFilterForm(request.GET, personal=personal)
     if not form.is_valid():
         return HttpResponse(
             "These filters are not understood.", status=400, content_type="text/plain"
@@ -82,7 +92,7 @@ def audit_export(request: HttpRequest, team: int) -> HttpResponseBase:
         address=client_address(request),
     )
     response = StreamingHttpResponse(
-        spreadsheets.lines(COLUMNS, _cells(found, form.chosen)),
+        spreadsheets.lines(COLUMNS, _cells(found, form.chosen, personal=personal)),
         content_type="text/csv; charset=utf-8",
     )
     name = f"audit-{slugify(found.name) or found.pk}-{timezone.localdate()}.csv"
@@ -91,8 +101,10 @@ def audit_export(request: HttpRequest, team: int) -> HttpResponseBase:
     return response
 
 
-def _cells(team: Team, chosen: audit_lines.Filter) -> Iterator[tuple[object, ...]]:
-    for event in audit_lines.every(team, chosen):
+def _cells(
+    team: Team, chosen: audit_lines.Filter, *, personal: bool
+) -> Iterator[tuple[object, ...]]:
+    for event in audit_lines.every(team, chosen, personal=personal):
         yield (
             f"{event.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
             audit_lines.who(event),

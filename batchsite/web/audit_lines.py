@@ -47,7 +47,8 @@ WORDS = {
     "webhook.secret": "looked at the webhook secret of {target}",
     "webhook.test": "sent a test message to {url}",
 }
-# What happens to people's accounts belongs to no team; it is shown to all of theirs.
+# What happens to people's accounts belongs to no team: who owns one reads nothing of
+# when, from where and for which other teams its people sign in.
 PERSONAL = "account."
 CHUNK = 1000
 
@@ -97,11 +98,13 @@ def page(
     chosen: Filter,
     *,
     limit: int,
+    personal: bool,
     before: int | None = None,
     after: int | None = None,
 ) -> list[AuditEvent]:
     """At most `limit` lines, newest first: those before an id, or right after one.
 
+    `personal` adds those of the present members' accounts, which are for staff alone.
     Keyset on the id. Two queries that are merged, because each has its own index.
     """
     people = User.objects.filter(memberships__team=team)
@@ -111,9 +114,10 @@ def page(
         team__isnull=True,
         action__startswith=PERSONAL,
     )
+    sources = [AuditEvent.objects.filter(team=team), *([own] if personal else [])]
     found = [
         list(_narrow(events, chosen, before=before, after=after)[:limit])
-        for events in (AuditEvent.objects.filter(team=team), own)
+        for events in sources
     ]
     # Both are in the order of the ids, downwards, or upwards when `after` is given.
     down = after is None
@@ -149,9 +153,9 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=timezone.get_current_timezone())
 
 
-def every(team: Team, chosen: Filter) -> Iterator[AuditEvent]:
+def every(team: Team, chosen: Filter, *, personal: bool) -> Iterator[AuditEvent]:
     """All lines, newest first, read 1,000 at a time."""
     before = None
-    while rows := page(team, chosen, limit=CHUNK, before=before):
+    while rows := page(team, chosen, limit=CHUNK, personal=personal, before=before):
         yield from rows
         before = rows[-1].pk

@@ -227,16 +227,19 @@ class KeyForm(forms.Form):
         return end - timezone.now()
 
 
+ACTIONS = (
+    ("", "everything"),
+    *((a, a.replace(".", ": ").replace("_", " ")) for a in audit_lines.WORDS),
+)
+
+
 class AuditFilterForm(forms.Form):
     """Which lines of the audit log to show."""
 
     action = forms.ChoiceField(
         label="Action",
         required=False,
-        choices=[
-            ("", "everything"),
-            *((a, a.replace(".", ": ").replace("_", " ")) for a in audit_lines.WORDS),
-        ],
+        choices=ACTIONS,
         widget=forms.Select(attrs=field()),
     )
     who = forms.CharField(
@@ -257,6 +260,17 @@ class AuditFilterForm(forms.Form):
         validators=SANE,
         widget=forms.DateInput(attrs=field(type="date"), format="%Y-%m-%d"),
     )
+
+    def __init__(self, *args: Any, personal: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not personal:
+            action = self.fields["action"]
+            assert isinstance(action, forms.ChoiceField)
+            action.choices = [
+                (value, label)
+                for value, label in ACTIONS
+                if not value.startswith(audit_lines.PERSONAL)
+            ]
 
     @property
     def chosen(self) -> audit_lines.Filter:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 
-# What makes a spreadsheet take a cell for a formula.
+# What makes a spreadsheet take a cell for a formula; and what begins a cell or a row
+# inside of ours where it splits at semicolons or tabs, and overlooks our quotes.
 # Source: OWASP, "CSV Injection"; the last four are the wide forms of the first.
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+FORMULA = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+FIRST = re.compile(f'^(?=[ "]*[{FORMULA}]|[\t\r\n])')
+INNER = re.compile(f'([;\t\r\n][ "]*)(?=[{FORMULA}])')
 
 
 class _Line:
@@ -21,7 +25,7 @@ class _Line:
 def cell(value: object) -> str:
     """The text of a cell; what looks like a formula gets an apostrophe in front."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FIRST.sub("'", INNER.sub(r"\1'", text))
 
 
 def lines(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
@@ -29,7 +33,7 @@ def lines(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str
 
     It begins with a byte order mark, without which Excel takes UTF-8 for something else.
     """
-    writer = csv.writer(_Line())
+    writer = csv.writer(_Line(), quoting=csv.QUOTE_ALL)
     yield "\ufeff" + writer.writerow(head)
     for row in rows:
         yield writer.writerow([cell(value) for value in row])

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from batchsite.accounts.models import AuditEvent, Team, User
 from batchsite.accounts.people import create_api_key, record
 from batchsite.web.audit_lines import WORDS
-from batchsite.web.spreadsheets import cell
+from batchsite.web.spreadsheets import cell, lines
 from tests.site import ROOT
 
 
@@ -208,8 +208,13 @@ def test_only_owners_and_staff_read_the_log(
         assert client.post(path).status_code == 405
 
 
-def test_other_teams_lines_stay_theirs(
-    client: Client, team: Team, other_team: Team, owner: User, stranger: User
+def test_peoples_sign_ins_are_for_staff_alone(
+    client: Client,
+    team: Team,
+    other_team: Team,
+    owner: User,
+    stranger: User,
+    staff: User,
 ) -> None:
     downloads(other_team, owner, 1)
     record(action="account.password_change", actor=stranger)
@@ -217,11 +222,25 @@ def test_other_teams_lines_stay_theirs(
     record(action="secret.thing", actor=owner)
     for user in (owner, stranger):
         record(action="account.sign_in_failed", actor=None, target=user.email)
+    path = f"/teams/{team.pk}/audit/"
     client.force_login(owner)
 
-    page = client.get(f"/teams/{team.pk}/audit/").content.decode()
+    page = client.get(path).content.decode()
 
-    # What happened to people's accounts is shown to their teams; nothing else.
+    # Neither what the person did before joining nor what for another team.
+    assert "No line fits" in client.get(f"{path}?who=owner").content.decode()
+    assert "changed the own password" not in page
+    assert "gave a wrong password" not in page
+    assert "account.sign_in" not in page
+    assert rows(client, f"{path}export/?who=owner")[1:] == []
+    assert client.get(f"{path}export/?action=account.sign_in").status_code == 400
+
+    client.force_login(staff)
+    page = client.get(path).content.decode()
+    assert 'value="account.sign_in"' in page
+    assert "account.sign_in" in {r["action"] for r in rows(client, f"{path}export/")}
+
+    # What happened to the accounts of the team's people; nothing else.
     assert page.count("changed the own password") == 1
     assert "somebody</span> gave a wrong password for owner@example.com" in page
     assert "stranger@example.com" not in page
@@ -253,9 +272,21 @@ def test_the_export_has_all_lines_and_is_noted(
 )
 def test_formulas_are_disarmed(start: str) -> None:
     assert cell(f"{start}cmd") == f"'{start}cmd"
+    assert cell(f"a{start}cmd").removeprefix("'") == f"a{start}cmd"
     assert cell("plain = text") == "plain = text"
     assert cell(None) == ""
     assert cell(-5) == "'-5"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\uff1d", "\uff20"])
+@pytest.mark.parametrize("before", [";", "\t", "\n", "\r", '; "', ';"";"'])
+def test_formulas_inside_of_a_cell_are_disarmed(before: str, start: str) -> None:
+    assert cell(f"a{before}{start}cmd") == f"a{before}'{start}cmd"
+    (line,) = list(lines(["a"], [[f"a{before}{start}cmd", 5, None]]))[1:]
+    assert line.endswith('","5",""\r\n')
+    # As read by what takes semicolons and tabs for the ends of cells.
+    for part in re.split(r'[;\t\r\n]["\s]*', line):
+        assert not part.startswith(start)
 
 
 def test_a_page_costs_the_same_for_many_lines(
