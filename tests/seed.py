@@ -26,7 +26,13 @@ def external_engine(url: str, name: str = "ext", window: int = 64) -> None:
     )
 
 
-def batch(rows: int, model: str = "tiny", priority: int = 0, **test: Any) -> str:
+def batch(
+    rows: int,
+    model: str = "tiny",
+    priority: int = 0,
+    max_tokens: int | None = None,
+    **test: Any,
+) -> str:
     """A validating batch of `rows` requests with these wishes to the test engine."""
     from django.core.files.base import ContentFile
     from django.core.files.storage import default_storage
@@ -46,6 +52,7 @@ def batch(rows: int, model: str = "tiny", priority: int = 0, **test: Any) -> str
                 "model": model,
                 "messages": [{"role": "user", "content": f"say {n}"}],
                 "test": {"key": f"r{n}", **test},
+                **({} if max_tokens is None else {"max_tokens": max_tokens}),
             },
         }
         for n in range(rows)

@@ -17,7 +17,8 @@ def test_urgent_rows_get_the_next_places_beside_a_large_batch(
     seed(site, "external_engine", url=test_engine, window=8)
     site.start("runworker").expect("Control worker is ready.")
     site.start("runworker", "--engine", "ext").expect("Worker of engine ext is ready.")
-    large = seed(site, "batch", rows=400, delay=0.5)
+    # Short answers make large chunks: one of 256 rows waits in the feeder.
+    large = seed(site, "batch", rows=400, delay=0.5, max_tokens=1)
     wait_until_results(site, large, 8)
     urgent = [seed(site, "batch", rows=1, priority=100) for _ in range(3)]
     rows = [wait_until_final(site, one) for one in urgent]
