@@ -26,11 +26,27 @@ DESCRIPTIONS = ("name", "tags", "metadata")
 CHANGEABLE = frozenset({*DESCRIPTIONS, "priority", "paused"})
 
 
+# Each change stays in the history: so many of one batch, then no more.
+MOST_CHANGES = 1000
+KINDS = ("changed", "priority", "paused", "resumed", "deadline")
+
+
 class TooLate(Exception):
     """The batch is in a status in which this cannot be changed any more."""
 
     def __init__(self, what: str, status: str) -> None:
         super().__init__(f"Cannot change the {what} of a batch with status '{status}'.")
+
+
+class TooOften(TooLate):
+    """The batch was changed so often that its history takes no more."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self,
+            f"A batch can be changed {MOST_CHANGES:,} times, and this one has been; a"
+            " paused one can still be resumed.",
+        )
 
 
 def update_batch(
@@ -48,7 +64,8 @@ def update_batch(
     batch's creation; it may be shorter than before but must lie ahead. A pause lets
     requests in flight end and starts no others; the deadline goes on.
 
-    Raises TooLate, or Refused for a deadline that has passed; then nothing changed.
+    Raises TooLate, TooOften after 1,000 changes, or Refused for a deadline that has
+    passed; then nothing changed.
     """
     if unknown := changes.keys() - CHANGEABLE:
         raise ValueError(f"No batch is changed in {', '.join(sorted(unknown))}.")
@@ -69,6 +86,9 @@ def update_batch(
         new = {k: value for k, value in changes.items() if getattr(batch, k) != value}
         if not new:
             return batch
+        # Nobody shall find a batch that can only be cancelled.
+        if new != {"paused": False}:
+            _check_count(batch, len(new))
         _write(batch, new)
         events = [_event(batch, name, value, user) for name, value in new.items()]
         BatchEvent.objects.bulk_create(events)
@@ -88,6 +108,13 @@ def update_batch(
     return batch
 
 
+def _check_count(batch: Batch, more: int) -> None:
+    """TooOften when the history has no room; call it with the batch's row locked."""
+    made = BatchEvent.objects.filter(batch=batch, kind__in=KINDS).count()
+    if made + more > MOST_CHANGES:
+        raise TooOften
+
+
 def _write(batch: Batch, new: dict[str, Any]) -> None:
     """The UPDATE; TooLate when the batch has left the statuses that some change needs."""
     rows = Batch.objects.filter(pk=batch.pk)
@@ -100,10 +127,14 @@ def _write(batch: Batch, new: dict[str, Any]) -> None:
 
 
 def _event(batch: Batch, name: str, value: Any, user: User | None) -> BatchEvent:
-    """What the history says of one change."""
+    """What the history says of one change.
+
+    Tags and metadata may be long, and may be deleted for what they say: of them only
+    the names of the changed keys stay.
+    """
     by = f", asked for by {user}" if user else ""
     old = getattr(batch, name)
-    data = {"old": old, "new": value}
+    data: dict[str, Any] | None = {"old": old, "new": value}
     if name == "paused":
         kind, words = ("paused" if value else "resumed"), ""
     elif name == "expires_at":
@@ -113,6 +144,15 @@ def _event(batch: Batch, name: str, value: Any, user: User | None) -> BatchEvent
         kind, words = "priority", f"{old} to {value}"
     else:
         kind, words = "changed", name
+    if name == "tags":
+        data = None
+    elif name == "metadata":
+        data = {"keys": _changed_keys(old or {}, value or {})}
     return BatchEvent(
         batch=batch, kind=kind, message=f"{words}{by}".removeprefix(", "), data=data
     )
+
+
+def _changed_keys(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """The keys that were added, removed or given another value."""
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))

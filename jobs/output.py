@@ -189,11 +189,11 @@ def pages(
         last = getattr(page[-1], key)
 
 
-def fitting(sizes: Iterable[int]) -> int:
-    """How many of these answers make a page of 4 MB; one at least."""
+def fitting(sizes: Iterable[int], *, most: int | None = None) -> int:
+    """How many of these sizes make a page, of 4 MB unless told otherwise; one at least."""
     rows, characters = 0, 0
     for size in sizes:
-        if rows and characters + size > PAGE_CHARACTERS:
+        if rows and characters + size > (most or PAGE_CHARACTERS):
             break
         rows, characters = rows + 1, characters + size
     return rows

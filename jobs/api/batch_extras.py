@@ -7,6 +7,8 @@ import re
 from dataclasses import asdict
 
 from django.core.files.storage import default_storage
+from django.db.models import TextField
+from django.db.models.functions import Cast, Coalesce, Length
 from django.http import FileResponse, HttpResponse, HttpResponseBase
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
@@ -28,6 +30,7 @@ from .serializers import event_object, list_object
 JSONL = "application/jsonl"
 RESULTS_MOST = 1000
 EVENTS_MOST = 1000
+EVENTS_CHARACTERS = 1_000_000
 LARGEST_SEQ = 2**31 - 1
 _event_id = re.compile(r"evt_([0-9a-f]{24})")
 
@@ -95,9 +98,12 @@ def batch_events(request: Request, batch_id: str) -> Response:
         if not 0 < newest < 2**63 or not events.filter(pk=newest).exists():
             raise unknown_cursor("event", after)
         events = events.filter(pk__gt=newest)
-    rows = list(events.order_by("pk")[: limit + 1])
-    objects = [event_object(event) for event in rows[:limit]]
-    return Response(list_object(objects, has_more=len(rows) > limit))
+    length = Length("message") + Coalesce(Length(Cast("data", TextField())), 0)
+    sizes = list(events.order_by("pk").values_list("pk", length)[: limit + 1])
+    fit = output.fitting((size for _, size in sizes[:limit]), most=EVENTS_CHARACTERS)
+    rows = events.filter(pk__in=[pk for pk, _ in sizes[:fit]]).order_by("pk")
+    objects = [event_object(event) for event in rows]
+    return Response(list_object(objects, has_more=len(sizes) > fit))
 
 
 @api_view(["GET"])

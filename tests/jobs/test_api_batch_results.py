@@ -207,6 +207,19 @@ def test_the_validation_report_has_all_bad_lines(
     assert set(rows[0]) == {"code", "message", "param", "line"}
 
 
+def test_a_page_of_the_history_is_cut_at_a_megabyte(
+    api: APIClient, make_batch: MakeBatch
+) -> None:
+    batch = make_batch()
+    for _ in range(3):
+        batch.events.create(kind="changed", data={"old": "x" * 400_000})
+    path = f"/v1/batches/{batch.public_id}/events"
+    first = api.get(path).json()
+    assert (len(first["data"]), first["has_more"]) == (2, True)
+    rest = api.get(f"{path}?after={first['last_id']}").json()
+    assert (len(rest["data"]), rest["has_more"]) == (1, False)
+
+
 @pytest.mark.parametrize("what", ["results", "events", "validation_errors"])
 def test_viewers_may_look_and_strangers_see_nothing(
     make_batch: MakeBatch,

@@ -51,6 +51,43 @@ def test_everything_that_may_change_changes_with_its_history(
     assert noted.target == batch.public_id
 
 
+def test_the_history_keeps_no_values_of_metadata_and_tags(
+    api: APIClient, make_batch: MakeBatch
+) -> None:
+    batch = make_batch(metadata={"same": "1", "old": "2", "other": "3"})
+    given = {"same": "1", "other": "secret", "new": "4"}
+    r = change(api, batch, metadata=given, batchsite={"tags": ["secret"], "name": "N"})
+    assert r.status_code == 200, r.json()
+    told = {
+        e.message.partition(",")[0]: e.data for e in batch.events.filter(kind="changed")
+    }
+    assert told == {
+        "metadata": {"keys": ["new", "old", "other"]},
+        "tags": None,
+        "name": {"old": "", "new": "N"},
+    }
+
+
+def test_a_batch_changes_a_thousand_times_and_can_be_resumed_then(
+    api: APIClient, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.changes.MOST_CHANGES", 3)
+    batch = make_batch(status="in_progress")
+    for priority in (1, 2):
+        r = change(api, batch, batchsite={"priority": priority})
+        assert r.status_code == 200, r.json()
+    r = change(api, batch, batchsite={"paused": True, "name": "x"})
+    assert r.status_code == 409
+    assert "can be changed 3 times" in r.json()["error"]["message"]
+    assert r.headers["x-should-retry"] == "false"
+    assert change(api, batch, batchsite={"paused": True}).status_code == 200
+    assert change(api, batch, metadata={"a": "1"}).status_code == 409
+    assert change(api, batch, batchsite={"paused": False}).status_code == 200
+    assert change(api, batch, batchsite={"paused": True}).status_code == 409
+    batch.refresh_from_db()
+    assert (batch.priority, batch.paused, batch.name) == (2, False, "")
+
+
 def test_nothing_else_of_a_batch_can_be_changed(make_batch: MakeBatch) -> None:
     with pytest.raises(ValueError, match="No batch is changed in status"):
         update_batch(batch=make_batch(), user=None, status="completed")
