@@ -310,7 +310,7 @@ def test_many_rows_take_few_queries(
     parent = ended(make_batch, "fc" * 20)
     api.get("/v1/batches")
     monkeypatch.setattr(retry, "IDS_AT_ONCE", 10)
-    with django_assert_max_num_queries(40):
+    with django_assert_max_num_queries(48):
         r = again(api, parent)
     child = Batch.objects.get(public_id=r.json()["id"])
     assert len(rows_of(child)) == 20
