@@ -163,7 +163,7 @@ def complete_upload(
     try:
         parts = _in_order(upload, part_ids)
         with (
-            gates.place(gates.FILES_WRITTEN, "writing other files"),
+            gates.place(gates.FILES_WRITTEN, "writing other files", size=upload.bytes),
             _joined(upload, parts, md5) as data,
         ):
             check_upload(data, team=upload.team, purpose=upload.purpose)

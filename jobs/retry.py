@@ -96,7 +96,6 @@ def _stored(
     """
     purpose = BatchFile.Purpose.BATCH
     file_store.check_upload(spool, team=team, purpose=purpose)
-    limits.check_storage(team=team, more=spool.size or 0)
     with file_store.stored(spool, "uploads") as name:
 
         def add() -> BatchFile:

@@ -405,10 +405,14 @@ def test_too_many_part_ids_are_refused(api: APIClient) -> None:
     assert error_of(r) == (400, "part_ids", "array_above_max_length")
 
 
-def test_a_process_joins_few_files_at_once(api: APIClient) -> None:
-    upload = begin(api).json()["id"]
-    part = put(api, upload, CONTENT).json()["id"]
+def test_a_process_joins_few_large_files_at_once(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, small = (begin(api).json()["id"] for _ in range(2))
+    part, other = (put(api, one, CONTENT).json()["id"] for one in (upload, small))
     with gates.place(gates.FILES_WRITTEN, ""), gates.place(gates.FILES_WRITTEN, ""):
+        assert end(api, small, other).status_code == 200
+        monkeypatch.setattr(gates, "LIGHT_BYTES", 0)
         r = end(api, upload, part)
         assert (r.status_code, r["Retry-After"]) == (429, "5")
     assert end(api, upload, part).status_code == 200
