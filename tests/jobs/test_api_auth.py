@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.decorators import api_view
@@ -115,7 +117,9 @@ def test_a_session_is_no_key(client: Client, owner: User) -> None:
 
 
 def test_last_use_is_written_once_a_minute(
-    api: APIClient, django_assert_num_queries: DjangoAssertNumQueries
+    api: APIClient,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     api.get("/v1/models", REMOTE_ADDR="192.0.2.7")
     key = ApiKey.objects.get()
@@ -126,6 +130,7 @@ def test_last_use_is_written_once_a_minute(
     with django_assert_num_queries(2):
         api.get("/v1/models", REMOTE_ADDR="192.0.2.8")
     ApiKey.objects.update(last_used_at=first - timedelta(seconds=61))
+    monkeypatch.setattr("jobs.api.auth._remembered", {})
     api.get("/v1/models", REMOTE_ADDR="192.0.2.8")
     key.refresh_from_db()
     assert key.last_used_at is not None
@@ -262,11 +267,43 @@ def test_what_belongs_to_a_key_is_read_once_a_second(
     api: APIClient, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 60)
-    assert api.post("/v1/batches", {}, format="json").status_code == 400
-    Membership.objects.update(role="viewer")
-    assert api.post("/v1/batches", {}, format="json").status_code == 400
+    assert api.get("/v1/models")["x-ratelimit-limit-requests"] == "6000"
+    Team.objects.update(requests_per_minute=50)
+    assert api.get("/v1/models")["x-ratelimit-limit-requests"] == "6000"
     monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 0)
-    assert api.post("/v1/batches", {}, format="json").status_code == 403
+    assert api.get("/v1/models")["x-ratelimit-limit-requests"] == "50"
+
+
+def test_what_the_person_of_a_remembered_key_may_do_counts_at_once(
+    api: APIClient, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 60)
+
+    def create() -> int:
+        return api.post("/v1/batches", {}, format="json").status_code
+
+    assert create() == 400
+    Membership.objects.update(role="viewer")
+    assert (create(), create()) == (403, 403)
+    User.objects.filter(pk=owner.pk).update(is_staff=True)
+    assert (create(), create()) == (400, 400)
+    Membership.objects.all().delete()
+    assert create() == 400
+    User.objects.filter(pk=owner.pk).update(is_staff=False)
+    assert (create(), api.get("/v1/models").status_code) == (401, 401)
+
+
+def test_the_use_of_a_remembered_key_is_written_once_a_minute(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.api.auth.REMEMBERED_SECONDS", 60)
+    api.get("/v1/models")
+    ApiKey.objects.update(last_used_at=timezone.now() - timedelta(minutes=2))
+    monkeypatch.setattr("jobs.api.auth._remembered", {})
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(3):
+            api.get("/v1/models")
+    assert sum(q["sql"].startswith("UPDATE") for q in captured) == 1
 
 
 def test_keys_are_remembered_up_to_a_number(
