@@ -40,7 +40,10 @@ class BatchPage:
     def shown(self) -> list[tuple[Any, ...]]:
         """What the rows display of the batches: a change here is a change there."""
         return [
-            (b.pk, b.status, b.name, b.model, b.total, b.completed, b.failed, b.paused)
+            (
+                *(b.pk, b.status, b.name, b.tags, b.model, b.paused),
+                *(b.total, b.completed, b.failed),
+            )
             for b in self.batches
         ]
 
@@ -54,7 +57,7 @@ def _query(query: QueryDict, **changes: str) -> str:
 
 
 def batches(user: User, query: QueryDict) -> BatchPage:
-    """The page of the user's batches that `status`, `before` and `after` name.
+    """The page of the user's batches that `status`, `tag`, `before` and `after` name.
 
     An unknown status is as good as none; after an unknown batch comes nothing.
     """
@@ -62,6 +65,8 @@ def batches(user: User, query: QueryDict) -> BatchPage:
     statuses = FILTERS.get(query.get("status", ""))
     if statuses:
         found = found.filter(status__in=statuses)
+    if tag := query.get("tag", ""):
+        found = found.tagged(tag)
     before, after = query.get("before", ""), query.get("after", "")
     named = Batch.objects.filter(public_id=after or before).values("pk")
     backwards = bool(after)

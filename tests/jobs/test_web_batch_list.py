@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -227,3 +229,35 @@ def test_a_cancelled_batch_shows_what_was_answered(
 
     assert "120 of 300 answered" in page
     assert "1 h 35 min" in page
+
+
+def test_batches_are_found_by_tag(
+    client: Client, owner: User, stranger: User, list_of_seven: list[Batch]
+) -> None:
+    tag = "May & <June> “ü”"
+    Batch.objects.filter(name__in=["b1", "b2", "b3", "b5"]).update(tags=["a", tag])
+    Batch.objects.filter(name="b6").update(tags=[f"{tag}x", "A", "May"])
+    Batch.objects.filter(name="b7").update(tags=[tag])
+    client.force_login(owner)
+    address = f"/batches/?{urlencode({'tag': tag})}"
+
+    first = client.get(address).content.decode()
+    assert titles(first) == ["b7", "b5", "b3"]
+    assert "May &amp; &lt;June&gt;" in first
+    older = re.findall(r'href="(\?[^"]*before=[^"]*)"', first)
+    second = client.get(f"/batches/{unescape(older[0])}").content.decode()
+    assert titles(second) == ["b2", "b1"]
+    both = client.get(f"{address}&status=active").content.decode()
+    assert titles(both) == ["b7", "b5", "b3"]
+    assert "status=active&amp;tag=May%20%26" in first
+    none = client.get(f"{address}&status=failed").content.decode()
+    assert titles(none) == []
+    assert titles(client.get("/batches/?tag=ma").content.decode()) == []
+    for odd in ("%00", "%ff", "x" * 5000, "[]", "%22a%22"):
+        r = client.get(f"/batches/?tag={odd}")
+        assert (r.status_code, titles(r.content.decode())) == (200, [])
+    chip = re.findall(r'class="tag hostile" href="([^"]*)"', first)
+    assert titles(client.get(unescape(chip[0])).content.decode()) == titles(first)
+
+    client.force_login(stranger)
+    assert titles(client.get(address).content.decode()) == []
