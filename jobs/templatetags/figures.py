@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs.models import Batch, Engine
+from jobs.models import Batch, BatchEvent, Engine
 
 register = template.Library()
 
@@ -36,6 +36,18 @@ ENGINE_CHIPS = {
     State.STOPPING: ("load", "amber", "stopping"),
     State.STOPPED: ("off", "plain", "stopped"),
     State.FAILED: ("cross", "red", "failed"),
+}
+# What the history of a batch has beside changes of its status.
+EVENT_WORDS = {
+    "paused": "paused",
+    "resumed": "resumed",
+    "priority": "priority changed",
+    "deadline": "deadline changed",
+    "changed": "changed",
+    "progress": "progress",
+    "deadline_at_risk": "deadline at risk",
+    "refused": "refused by an engine",
+    "stage_failed": "mistake of the site",
 }
 NOTHING = "\N{EN DASH}"
 # A failed row among fifty thousand must still be seen.
@@ -217,3 +229,32 @@ def lasted(batch: Batch) -> timedelta:
 def status_word(status: str) -> str:
     """The word that the chip of this status shows."""
     return BATCH_CHIPS[Status(status)][2] if status in BATCH_CHIPS else status
+
+
+@register.filter
+def has_bad_lines(batch: Batch) -> bool:
+    """Whether a failed batch has errors of lines, and not one of the whole."""
+    errors = (batch.errors or {}).get("data") or []
+    return any(error.get("line") is not None for error in errors)
+
+
+@register.filter
+def models_word(batch: Batch) -> str:
+    """The batch's model, or that it has several; a dash before that is known."""
+    if not batch.model and batch.allow_mixed_models and batch.total:
+        return "several models"
+    return printable(batch.model) or NOTHING
+
+
+@register.filter
+def window(batch: Batch) -> timedelta:
+    """From creation to the deadline."""
+    return batch.expires_at - batch.created_at
+
+
+@register.filter
+def event_word(event: BatchEvent) -> str:
+    """What happened, as the history says it."""
+    if event.new_status:
+        return status_word(event.new_status)
+    return EVENT_WORDS.get(event.kind, event.kind.replace("_", " "))

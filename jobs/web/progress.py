@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from jobs.models import Batch, ThroughputSample
-from jobs.templatetags.figures import NOTHING, duration, percent, thousands
+from jobs.templatetags.figures import (
+    NOTHING,
+    duration,
+    has_bad_lines,
+    percent,
+    thousands,
+)
 
 Status = Batch.Status
 RATE_WINDOW = timedelta(minutes=5)
@@ -54,6 +60,7 @@ class Figure:
     unit: str = ""
     note: str = ""
     colour: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,10 +165,13 @@ def sparkline(taken: Sequence[Sample], now: datetime) -> str:
     )
 
 
-def progress(batch: Batch, *, why_waiting: Callable[[], str]) -> Progress:
+def progress(
+    batch: Batch, *, why_waiting: Callable[[], str], at_risk: bool = False
+) -> Progress:
     """The live part of the detail page.
 
-    `why_waiting` is asked only when a running batch had no result for a minute.
+    `why_waiting` is asked only when a running batch had no result for a minute;
+    `at_risk`: the estimated end lies behind the deadline.
     """
     now = timezone.now()
     taken = [] if batch.is_terminal else samples(batch, now)
@@ -169,10 +179,16 @@ def progress(batch: Batch, *, why_waiting: Callable[[], str]) -> Progress:
     idle = current.last is None or now - current.last > STALLED_AFTER
     runs = batch.status == Status.IN_PROGRESS and not batch.paused
     waiting = why_waiting() if runs and idle else ""
+    estimate = eta(batch, taken, now) if runs else None
+    end = now + timedelta(seconds=sum(estimate or ()) / 2)
+    late = at_risk or (runs and end > batch.expires_at)
     figures = [
         _far(batch),
         _fast(batch, current),
-        _done(batch, taken, current, now, waiting),
+        replace(
+            _done(batch, estimate, current, now, waiting),
+            warning=_late(batch) if late else "",
+        ),
         _failures(batch),
     ]
     line = sparkline(taken, now)
@@ -237,7 +253,7 @@ def _pace(value: float) -> str:
 
 def _done(
     batch: Batch,
-    taken: Sequence[Sample],
+    estimate: tuple[float, float] | None,
     current: Rate,
     now: datetime,
     waiting: str,
@@ -245,7 +261,7 @@ def _done(
     if batch.ended_at:
         took = duration(batch.ended_at - batch.created_at)
         note = (
-            "until the errors were found"
+            "until it was refused"
             if batch.status == Status.FAILED
             else "from its creation to the last file"
         )
@@ -261,7 +277,6 @@ def _done(
         return Figure(
             "when done", "paused", "", "continues when it is resumed", "amber"
         )
-    estimate = eta(batch, taken, now)
     stalled = current.last is None or now - current.last > STALLED_AFTER
     if batch.status == Status.IN_PROGRESS and (waiting or (stalled and current.last)):
         note = waiting or f"no result for {duration(now - (current.last or now))}"
@@ -274,12 +289,18 @@ def _done(
     return Figure("when done", number, unit, f"about {end:%H:%M}, {end:%Z}")
 
 
+def _late(batch: Batch) -> str:
+    deadline = timezone.localtime(batch.expires_at)
+    return f"too late for its deadline, {deadline.day} {deadline:%b %H:%M}"
+
+
 def _failures(batch: Batch) -> Figure:
     if batch.status == Status.FAILED:
         count = len((batch.errors or {}).get("data", []))
-        return Figure(
-            "what failed", thousands(count), "", "errors in the input file", "red"
-        )
+        if not has_bad_lines(batch):
+            return Figure("what failed", "all", "", "nothing could be run", "red")
+        words = f"error{'s' if count != 1 else ''} in the input file"
+        return Figure("what failed", thousands(count), "", words, "red")
     if not batch.failed:
         return Figure(
             "what failed",
@@ -315,6 +336,8 @@ def _sentence(batch: Batch, current: Rate, now: datetime, waiting: str) -> str:
         if current.last and now - current.last <= STALLED_AFTER:
             return f"Running, {left}."
         return f"Started, {left}."
+    if batch.status == Status.FAILED and not has_bad_lines(batch):
+        return "The batch could not be run; why is said below."
     return {
         Status.VALIDATING: "Every line of the input file is being checked before anything runs.",
         Status.FINALIZING: "Every request has its result; the files are being written.",

@@ -3,13 +3,16 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import views
+from . import actions, detail, views
 
 # included at the root
 job_urls: list[URLPattern] = [
     path("batches/", views.batch_list, name="batch-list"),
-    path("batches/<str:code>/", views.batch_detail, name="batch-detail"),
-    path("batches/<str:code>/cancel/", views.batch_cancel, name="batch-cancel"),
+    path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
+    path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
+    path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),
+    path("batches/<str:code>/resume/", actions.batch_resume, name="batch-resume"),
+    path("batches/<str:code>/retry/", actions.batch_retry, name="batch-retry"),
     path(
         "batches/<str:code>/error-report/",
         views.batch_error_report,

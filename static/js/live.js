@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Polling manners: pause, slow down while hidden, swap nothing that is unchanged,
+// Polling manners: stop on demand, slow down while hidden, swap nothing that is unchanged,
 // say how old the page is, keep relative times true.
 "use strict";
 {
@@ -32,7 +32,7 @@
     if (!text) return;
     const age = ago(Math.floor((now - updated) / 1000));
     const words = failing ? `no answer from the site; read ${age}` : `updated ${age}`;
-    const whole = paused ? `paused; read ${age}` : words;
+    const whole = paused ? `not updating; read ${age}` : words;
     if (text.textContent !== whole) text.textContent = whole;
     fresh().classList.toggle("is-late", failing && !paused);
   }
@@ -51,7 +51,7 @@
     if (!button) return;
     paused = !paused;
     button.setAttribute("aria-pressed", String(paused));
-    button.firstChild.textContent = paused ? "go on " : "pause ";
+    button.firstChild.textContent = paused ? "update again " : "stop updating ";
     say();
   });
 

@@ -72,13 +72,13 @@ def test_live_numbers_follow_the_database_and_stop_at_the_end(
     assert complaints == []
 
 
-def test_pause_stops_the_polls(
+def test_p_stops_the_polls(
     open_page: OpenPage, owner: User, batches: dict[str, Batch]
 ) -> None:
     batch = batches["running"]
     page = open_page(f"/batches/{batch.public_id}/", user=owner)
     page.keyboard.press("p")
-    expect(page.locator("[data-fresh-text]")).to_contain_text("paused")
+    expect(page.locator("[data-fresh-text]")).to_contain_text("not updating")
 
     rows.answer(batch, [rows.chat("more")])
     page.wait_for_timeout(3000)

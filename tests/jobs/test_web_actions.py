@@ -93,6 +93,63 @@ def test_a_viewers_cancel_button_is_off_and_says_why(
     assert "/cancel/" not in page
 
 
+def test_a_batch_is_paused_and_resumed_once_each(
+    client: Client, teammate: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(make_batch)
+    address = f"/batches/{batch.public_id}/"
+    client.force_login(teammate)
+    assert f"{address}pause/" in client.get(address).content.decode()
+
+    for _ in range(2):
+        r = client.post(f"{address}pause/", follow=True)
+    assert r.redirect_chain == [(address, 302)]
+    page = r.content.decode()
+    assert "The batch is paused: what is in flight ends" in page
+    assert f"{address}resume/" in page
+    assert f"{address}pause/" not in page
+    for _ in range(2):
+        r = client.post(f"{address}resume/", follow=True)
+    assert "The batch goes on." in r.content.decode()
+
+    batch.refresh_from_db()
+    assert not batch.paused
+    assert list(batch.events.values_list("kind", flat=True)) == ["paused", "resumed"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_who_may_pause_and_when(
+    client: Client, viewer: User, stranger: User, owner: User, make_batch: MakeBatch, verb: str
+) -> None:  # fmt: skip
+    batch = make_batch(status=Batch.Status.COMPLETED, paused=verb == "resume")
+    address = f"/batches/{batch.public_id}/{verb}/"
+
+    assert client.post(address)["Location"] == f"/login/?next={address}"
+    client.force_login(stranger)
+    assert client.get(address).status_code == 405
+    assert client.post(address).status_code == 404
+    client.force_login(viewer)
+    assert client.post(address).status_code == 403
+    client.force_login(owner)
+    r = client.post(address, follow=True)
+    assert f"Nothing to {verb}: the batch is completed." in r.content.decode()
+    assert not BatchEvent.objects.filter(batch=batch).exists()
+
+
+def test_a_pause_by_somebody_else_arrives_with_the_poll(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(make_batch, paused=True)
+    client.force_login(owner)
+
+    r = client.get(
+        f"/batches/{batch.public_id}/?was=in_progress&failed=0&seq=0",
+        headers={"hx-request": "true"},
+    )
+
+    assert f"/batches/{batch.public_id}/resume/" in r.content.decode()
+
+
 def test_cancel_needs_the_csrf_token(owner: User, make_batch: MakeBatch) -> None:
     batch = rows.running(make_batch)
     strict = Client(enforce_csrf_checks=True)

@@ -11,8 +11,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import User
-from jobs import lifecycle
-from jobs.models import Batch
+from jobs import lifecycle, standing
+from jobs.models import Batch, BatchEvent
 from jobs.web import pages
 from tests.conftest import MakeBatch
 from tests.web import rows
@@ -258,6 +258,7 @@ def test_query_counts(
     owner: User,
     make_batch: MakeBatch,
     django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = rows.running(make_batch)
     rows.answer(batch, [rows.chat("yes")] * 30, failed=[rows.CONTEXT_ERROR] * 9)
@@ -265,6 +266,9 @@ def test_query_counts(
     client.force_login(owner)
     address = f"/batches/{batch.public_id}/"
 
+    # What the queue looks like is shared by all pages for a while.
+    monkeypatch.setattr(standing, "LOOK_SECONDS", 3600.0)
+    standing.of([batch])
     # session, user, batch, samples, results, events, role, failures; the frame's four
     with django_assert_num_queries(12):
         client.get(address)
@@ -293,3 +297,61 @@ def test_the_numbers_of_an_ended_batch(
     assert re.search(r">100</span>.*tok/s", page)
     assert "1 h 1 min" in page
     assert "hx-trigger" not in page[page.index('id="batch-live"') :]
+
+
+def test_a_deadline_at_risk_is_said_beside_the_estimate(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    # 10 requests a second: the rest takes half an hour, and ten minutes are left.
+    batch = rows.running(
+        make_batch, total=50_000, completed=30_000, result_seq=30_000,
+        output_tokens=1_500_000, expires_at=timezone.now() + timedelta(minutes=10),
+    )  # fmt: skip
+    rows.sampled(batch, rows.managed())
+    BatchEvent.objects.create(batch=batch, kind="deadline_at_risk", message="so far")
+    client.force_login(owner)
+
+    page = client.get(f"/batches/{batch.public_id}/").content.decode()
+
+    assert "too late for its deadline" in page
+    assert "deadline at risk" in page
+    assert "deadline_at_risk" not in page
+    # The time that the batch has, not OpenAI's word for its window.
+    assert "50 min after its creation" in page
+
+
+def test_a_failure_that_is_not_the_files_is_not_called_so(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    error = {"code": "token_limit_exceeded", "message": "Too many.", "line": None}
+    batch = make_batch(status=Batch.Status.FAILED, errors={"data": [error]})
+    client.force_login(owner)
+
+    page = client.get(f"/batches/{batch.public_id}/").content.decode()
+    rows_of_list = client.get("/batches/").content.decode()
+
+    assert "in the input file" not in page
+    assert "The batch could not be run" in page
+    assert "Why it was not run" in page
+    assert "it could not be run" in rows_of_list
+
+
+def test_options_of_a_batch_are_shown_where_set(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(
+        make_batch, model="", allow_mixed_models=True, output_order="completion",
+        tags=["<b>may"], webhook_url="https://hooks.example.com/x",
+    )  # fmt: skip
+    client.force_login(owner)
+
+    page = client.get(f"/batches/{batch.public_id}/").content.decode()
+
+    for words in (
+        "several models",
+        "in the order of the answers",
+        "&lt;b&gt;may",
+        "https://hooks.example.com/x",
+    ):
+        assert words in page
+    assert "several models" in client.get("/batches/").content.decode()

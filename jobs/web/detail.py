@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One batch in the browser: its live numbers, results, files and history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+
+from batchsite.accounts.permissions import user_may
+from jobs import standing
+from jobs.access import get_batch, person
+from jobs.models import Batch, Result
+
+from . import engines, pages, previews
+from .conditional import fragment, page
+from .progress import progress
+from .retry_form import RetryForm, may_retry
+
+# Error lists are read on the page up to here; the report holds all of them.
+SHOWN_ERRORS = 100
+EVENTS = 50
+SHOWN_RETRIES = 10
+
+
+@require_safe
+@login_required
+def batch_detail(request: HttpRequest, code: str) -> HttpResponse:
+    """One batch with its live numbers, results, files and history."""
+    batch = get_batch(request, code)
+    if getattr(request, "htmx", False):
+        return _batch_poll(request, batch)
+    return whole_page(request, batch)
+
+
+def whole_page(
+    request: HttpRequest, batch: Batch, *, retry_form: RetryForm | None = None
+) -> HttpResponse:
+    """The batch's page; with a form for its retry that was refused, open at it."""
+    outcome = request.GET.get("outcome", "")
+    after = _whole(request.GET.get("after"), default=-1)
+    rows = pages.results(batch, outcome=outcome, after=after)
+    more = len(rows) > pages.RESULTS
+    rows = rows[: pages.RESULTS]
+    ctx = _live(batch, seen=batch.result_seq) | _around(request, batch)
+    ctx |= {
+        "rows": [previews.row(result) for result in rows],
+        "next_after": rows[-1].index if rows and more else None,
+        "after": after,
+        "outcome": outcome,
+        "outcomes": Result.Outcome.values,
+        "failures": _failures(batch),
+        **_lineage(batch),
+    }
+    if retry_form is not None:
+        ctx["retry_form"] = retry_form
+    return page(request, "jobs/batch_detail.html", ctx)
+
+
+def _batch_poll(request: HttpRequest, batch: Batch) -> HttpResponse:
+    """The live numbers; and what else changed since the page that asks was written."""
+    seen = _whole(request.GET.get("seq"), default=0)
+    ctx = _live(batch, seen=seen)
+    moved = request.GET.get("was") != state_of(batch)
+    failed_before = _whole(request.GET.get("failed"), default=0)
+    if moved:
+        ctx |= _around(request, batch)
+    if batch.failed > failed_before and failed_before < pages.FIRST_FAILURES:
+        ctx["failures"] = _failures(batch)
+    ctx |= {"moved": moved, "oob": True}
+    shown = (ctx["progress"].shown, batch.completed, batch.failed, seen, moved)
+    return fragment(request, "jobs/_batch_poll.html", ctx, shown)
+
+
+def state_of(batch: Batch) -> str:
+    """What decides which actions the page offers."""
+    return f"{batch.status}{'-paused' if batch.paused else ''}"
+
+
+def _live(batch: Batch, *, seen: int) -> dict[str, Any]:
+    def why_waiting() -> str:
+        return engines.waiting_reason(batch, engines.engines())
+
+    place = standing.of([batch]).get(batch.public_id)
+    at_risk = place is not None and place.at_risk
+    return {
+        "batch": batch,
+        "state": state_of(batch),
+        "progress": progress(batch, why_waiting=why_waiting, at_risk=at_risk),
+        "seen": seen,
+        "fresh_results": max(batch.result_seq - seen, 0),
+    }
+
+
+def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
+    """What changes only with the status: the timeline, files, errors, actions."""
+    errors = (batch.errors or {}).get("data") or []
+    events = list(batch.events.order_by("-pk")[:EVENTS])
+    may_write = user_may(person(request), batch.team, "batches:write")
+    retries = may_write and may_retry(batch)
+    return {
+        "steps": _steps(batch),
+        "files": [
+            (label, file)
+            for label, file in (
+                ("input", batch.input_file),
+                ("output", batch.output_file),
+                ("errors", batch.error_file),
+            )
+            if file is not None
+        ],
+        "errors": errors[:SHOWN_ERRORS],
+        "more_errors": max(len(errors) - SHOWN_ERRORS, 0),
+        "events": events,
+        "may_write": may_write,
+        "retry_form": RetryForm(batch=batch) if retries else None,
+        "can_change": batch.status in standing.WAITING,
+    }
+
+
+def _lineage(batch: Batch) -> dict[str, Any]:
+    """The batch that this one was made of, and those that were made of it."""
+    if not batch.is_terminal:
+        # Only what has ended is run again.
+        return {"parent": batch.parent}
+    children = list(
+        batch.children.select_related("input_file").order_by("pk")[: SHOWN_RETRIES + 1]
+    )
+    return {
+        "parent": batch.parent,
+        "children": children[:SHOWN_RETRIES],
+        "more_children": len(children) > SHOWN_RETRIES,
+    }
+
+
+def _steps(batch: Batch) -> list[dict[str, Any]]:
+    """The timestamps in order, each with the time since the one before."""
+    moments = [
+        ("created", batch.created_at),
+        ("started", batch.in_progress_at),
+        ("finalizing", batch.finalizing_at),
+        ("cancelling", batch.cancelling_at),
+        ("completed", batch.completed_at),
+        ("failed", batch.failed_at),
+        ("expired", batch.expired_at),
+        ("cancelled", batch.cancelled_at),
+    ]
+    steps: list[dict[str, Any]] = []
+    for word, at in sorted(
+        ((word, at) for word, at in moments if at), key=lambda step: step[1]
+    ):
+        steps.append(
+            {"word": word, "at": at, "after": at - steps[-1]["at"] if steps else None}
+        )
+    return steps
+
+
+def _failures(batch: Batch) -> list[previews.Row]:
+    if not batch.failed:
+        return []
+    rows = pages.results(batch, outcome=Result.Outcome.FAILED)
+    return [previews.row(result) for result in rows[: pages.FIRST_FAILURES]]
+
+
+def _whole(text: str | None, *, default: int) -> int:
+    """A whole number of the address that fits a column, else the default."""
+    try:
+        number = int(text or "")
+    except ValueError:
+        return default
+    return number if -1 <= number < 2**31 else default

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# Django's form classes cannot be subscripted when they run.
+# mypy: disable-error-code="type-arg"
+"""What people may change of failed requests before these run once more."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from jobs import idempotency
+from jobs.api.batch_params import check_writable
+from jobs.api.errors import ApiError
+from jobs.api.parsers import JSONBody
+from jobs.models import Batch, ServedModel
+
+CHAT = "/v1/chat/completions"
+
+
+def may_retry(batch: Batch) -> bool:
+    """Whether the batch has ended and left failed requests."""
+    return batch.is_terminal and batch.failed > 0
+
+
+def _token() -> str:
+    return uuid.uuid4().hex
+
+
+class RetryForm(forms.Form):
+    """The failed requests of a batch once more; what is left empty stays as it is."""
+
+    token = forms.CharField(required=False, widget=forms.HiddenInput, initial=_token)
+    model = forms.ChoiceField(
+        required=False, widget=forms.Select(attrs={"class": "field"})
+    )
+    system_prompt = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=1_000_000,
+        label="System prompt",
+        help_text="Stands in for the one that the requests have, or comes first.",
+        widget=forms.Textarea(attrs={"class": "field", "rows": 3}),
+    )
+    body = forms.CharField(
+        required=False,
+        max_length=1_000_000,
+        label="Changes of the bodies, as JSON",
+        help_text="Members to set in each request; null removes one.",
+        widget=forms.Textarea(
+            attrs={
+                "class": "field mono",
+                "rows": 3,
+                "spellcheck": "false",
+                "placeholder": '{"max_tokens": 400}',
+            }
+        ),
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, batch: Batch) -> None:
+        super().__init__(data, auto_id="retry_%s")
+        self.batch = batch
+        names = ServedModel.objects.enabled().values_list("name", flat=True)
+        model = self.fields["model"]
+        assert isinstance(model, forms.ChoiceField)
+        model.choices = [("", "as before"), *((name, name) for name in names)]
+        if batch.endpoint != CHAT:
+            del self.fields["system_prompt"]
+
+    def clean_token(self) -> str:
+        """The form's own token; another one where none came."""
+        return str(self.cleaned_data["token"])[:64] or _token()
+
+    def clean_body(self) -> dict[str, Any] | None:
+        """The object, or None when nothing was written."""
+        text = self.cleaned_data["body"]
+        if not text.strip():
+            return None
+        try:
+            body = JSONBody().parse(io.BytesIO(text.encode()))
+        except ApiError as error:
+            raise ValidationError(
+                'Write one JSON object, for example {"max_tokens": 400}.'
+            ) from error
+        try:
+            check_writable("body", body)
+        except ApiError as error:
+            raise ValidationError(str(error)) from error
+        return body
+
+    def arguments(self) -> dict[str, Any]:
+        """What retry.prepared takes."""
+        given = self.cleaned_data
+        return {
+            "model": given["model"] or None,
+            "system_prompt": given.get("system_prompt") or None,
+            "body": given["body"],
+        }
+
+    def identity(self) -> tuple[str, str]:
+        """The key of this very form, and the fingerprint of what it says."""
+        address = f"/batches/{self.batch.public_id}/retry/"
+        return (
+            f"page-{self.cleaned_data['token']}",
+            idempotency.fingerprint(address, self.arguments()),
+        )
