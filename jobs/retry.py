@@ -16,7 +16,7 @@ from django.db.models.functions import Length
 
 from batchsite.accounts.models import Team, User
 
-from . import file_store, gates, limits, output, submit
+from . import derivation, file_store, gates, limits, output, submit
 from .models import Batch, BatchFile, BatchRequest, Result
 from .refusals import Refused
 from .rewriting import Rewrite
@@ -72,16 +72,15 @@ def prepared(
         _spooled(parent, keys, rewrite) as (spool, rows),
         _stored(spool, team=parent.team, user=user) as named,
     ):
-        derivation = {
-            "kind": "retry",
-            "of": parent.public_id,
-            "rows": "failed" if custom_ids is None else "chosen",
-            "count": rows,
-            "model": model,
-            "body": dict(body) if body else None,
-            "system_prompt": system_prompt,
-        }
-        arguments = inherited | dict(over or {}) | {"derivation": derivation}
+        made = derivation.of_retry(
+            parent.public_id,
+            chosen=custom_ids is not None,
+            count=rows,
+            model=model,
+            body=body,
+            system_prompt=system_prompt,
+        )
+        arguments = inherited | dict(over or {}) | {"derivation": made}
         yield lambda: _child(parent, named, user=user, arguments=arguments)
 
 

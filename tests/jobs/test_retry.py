@@ -94,6 +94,7 @@ def test_the_failed_rows_run_again_as_they_were(
         "count": 2,
         "model": None,
         "body": None,
+        "body_keys": None,
         "system_prompt": None,
     }
     assert (child.owner, child.expected_requests) == (owner, 2)
@@ -167,6 +168,9 @@ def test_model_parameters_and_system_prompt_are_changed_in_each_row(
     )
     assert child.derivation is not None
     assert child.derivation["body"] == {"temperature": None, "max_tokens": 5}
+    assert child.derivation["system_prompt"]["start"] == "Be brief."
+    shown = api.get(f"/v1/batches/{child.public_id}").json()["batchsite"]
+    assert shown["derivation"] == child.derivation
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,16 @@ EXTENSIONS: dict[str, Schema] = CHANGEABLE | {
     "allow_mixed_models": noted("Lines may name different models.", or_null(BOOLEAN)),
 }
 OUTPUT_LIFE = noted("The life of the result files.", or_null(LIFE))
+DERIVATION = obj(
+    kind={"const": "retry"},
+    of=text(),
+    rows=one_of(["failed", "chosen"]),
+    count=COUNT,
+    model=or_null(text()),
+    body=noted("The short values; null removed it.", or_null({"type": "object"})),
+    body_keys=noted("What was changed in each body.", or_null(array(text()))),
+    system_prompt=or_null(obj(sha256=text(), start=text(200))),
+)
 BATCHSITE = obj(
     name=text(),
     tags=array(text()),
@@ -175,7 +185,7 @@ BATCHSITE = obj(
     allow_mixed_models=BOOLEAN,
     webhook_url=or_null(text()),
     parent_id=or_null(text()),
-    derivation=or_null(ANYTHING),
+    derivation=or_null(DERIVATION),
     result_seq=COUNT,
     queue=or_null(
         obj(
