@@ -14,12 +14,12 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import dry_run, output, retry
-from jobs.models import BatchEvent, Result
+from jobs import dry_run, output, readings, retry
+from jobs.models import Batch, BatchEvent, Result
 from jobs.refusals import Refused
 
 from . import batch_params, params
-from .auth import caller, scope
+from .auth import caller, client_address, scope
 from .batches import batch_or_404, shown
 from .errors import ApiError
 from .paging import page_limit, unknown_cursor
@@ -76,6 +76,8 @@ def batch_results(request: Request, batch_id: str) -> HttpResponseBase:
         limit=page_limit(request, default=RESULTS_MOST, most=RESULTS_MOST),
         outcome=outcome,
     )
+    if found.results:
+        note_reading("results", request, batch)
     return HttpResponse(
         b"".join(map(output.output_line, found.results)),
         content_type=JSONL,
@@ -123,7 +125,20 @@ def batch_validation_errors(request: Request, batch_id: str) -> HttpResponseBase
             " file has errors do.",
             status=404,
         )
+    note_reading("validation_errors", request, batch)
     return FileResponse(report, content_type=JSONL)
+
+
+def note_reading(what: str, request: Request, batch: Batch) -> None:
+    """Put into the audit log that the call's key begins to read of the batch."""
+    key = caller(request)
+    readings.note(
+        what,
+        batch=batch,
+        reader=f"key-{key.pk}",
+        user=key.user,
+        address=client_address(request),
+    )
 
 
 @api_view(["POST"])

@@ -12,7 +12,7 @@ from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts.addresses import client_address
-from jobs import file_store
+from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
 from jobs.models import ServedModel
 
@@ -60,8 +60,16 @@ def batch_error_report(request: HttpRequest, code: str) -> FileResponse:
     batch = get_batch(request, code)
     if not batch.error_report:
         raise Http404("This batch has no error report.")
+    report = default_storage.open(batch.error_report)
+    readings.note(
+        "validation_errors",
+        batch=batch,
+        reader=f"user-{person(request).pk}",
+        user=person(request),
+        address=client_address(request),
+    )
     return FileResponse(
-        default_storage.open(batch.error_report),
+        report,
         as_attachment=True,
         filename=f"{batch.public_id}_errors.jsonl",
         content_type="application/jsonl",

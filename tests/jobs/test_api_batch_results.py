@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
-from batchsite.accounts.models import Team, User
+from batchsite.accounts.models import AuditEvent, Team, User
+from batchsite.web.audit_lines import words
 from jobs import output, stages
 from jobs.models import Batch, Result, ServedModel
 from jobs.recording import record
@@ -218,6 +220,39 @@ def test_a_page_of_the_history_is_cut_at_a_megabyte(
     assert (len(first["data"]), first["has_more"]) == (2, True)
     rest = api.get(f"{path}?after={first['last_id']}").json()
     assert (len(rest["data"]), rest["has_more"]) == (1, False)
+
+
+def test_reading_answers_is_in_the_audit_log_once_for_each_key(
+    make_batch: MakeBatch, team: Team, owner: User, viewer: User
+) -> None:
+    batch = answered(make_batch, [0, 2, 4, 1, 3])
+    empty = make_batch()
+    first, second = api_client(owner, team), api_client(viewer, team)
+    for api in (first, first, second):
+        for one, query in ((batch, "?limit=2"), (batch, "?after=2"), (empty, "")):
+            assert results(api, one, query).status_code == 200
+    noted = AuditEvent.objects.filter(action="batch.results").order_by("pk")
+    assert [(e.actor, e.target) for e in noted] == [
+        (owner, batch.public_id),
+        (viewer, batch.public_id),
+    ]
+    assert words(noted[0]) == f"read answers of the batch {batch.public_id}"
+
+
+def test_reading_the_validation_report_is_in_the_audit_log(
+    api: APIClient, make_batch: MakeBatch, make_file: MakeFile, client: Client
+) -> None:
+    batch = make_batch(input_file=make_file(b"x\n"))
+    stages.attend_batch(batch.pk)
+    assert batch.owner is not None
+    client.force_login(batch.owner)
+    for _ in range(2):
+        b"".join(api.get(f"/v1/batches/{batch.public_id}/validation_errors"))
+        r = client.get(f"/batches/{batch.public_id}/error-report/")
+        assert r.status_code == 200
+        b"".join(r)
+    noted = AuditEvent.objects.filter(action="batch.validation_errors")
+    assert [e.target for e in noted] == [batch.public_id] * 2
 
 
 @pytest.mark.parametrize("what", ["results", "events", "validation_errors"])
