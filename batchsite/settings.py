@@ -208,11 +208,16 @@ else:
         "tcp_user_timeout": 20_000,
     } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Counts calls and sign-ins, so all web processes must share it: files serve one host,
-# redis:// or dbcache:// serve several.
+# Count calls, so all web processes must share them: files serve one host, redis:// or
+# dbcache:// serve several.
 CACHES = {
     "default": env.cache_url(
         "CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}?max_entries=2000"
+    ),
+    # Calls of each key, apart from those with wrong keys: strangers from many addresses
+    # fill a folder and push out what else is in it.
+    "calls": env.cache_url(
+        "CACHE_URL", default=f"filecache://{DATA_DIR / 'calls'}?max_entries=100000"
     ),
     # django-q2 notes each cluster's state here every second, and nobody reads it: a
     # cache that is out of order must not keep batches from being made.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -22,3 +22,15 @@ def client_address(request: HttpRequest) -> str | None:
         return str(ip_address(address.strip().partition("%")[0]))
     except ValueError:
         return None
+
+
+def place(address: str) -> str:
+    """What counts as one place: an IPv4 address, or the /64 of an IPv6 one, out of which
+    its holder can take as many addresses as there are calls.
+    """
+    ip = ip_address(address)
+    if not isinstance(ip, IPv6Address):
+        return address
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(IPv6Network((ip, 64), strict=False))

@@ -219,6 +219,11 @@ class NewKeyForm(forms.ModelForm):
         team, user = data.get("team"), data.get("user")
         if team and user and role_in(user, team) is None:
             self.add_error("user", "This person is not in that team.")
+        elif team and user:
+            try:
+                people.check_room_for_key(team=team, user=user)
+            except people.CannotChange as refused:
+                self.add_error("user", str(refused))
         return data
 
 

@@ -27,6 +27,8 @@ from .models import ApiKey, AuditEvent, Membership, Team, User
 from .permissions import role_in, unknown_scopes
 
 NAME_LENGTH = 100
+# Calls are limited for each key: without a limit of keys there would be none of calls.
+MOST_KEYS = 20
 
 
 class CannotChange(Exception):
@@ -227,7 +229,8 @@ def create_api_key(
 
     It acts for `user`; `scopes` are of permissions.SCOPES, none: everything the person
     may do; `expiry` is the time from now after which it ends. CannotChange for an
-    empty name, an unknown scope, a time that is over, and a person outside the team.
+    empty name, an unknown scope, a time that is over, a person outside the team, and
+    one with MOST_KEYS working keys in it.
     """
     name = name.strip()
     if not 0 < len(name) <= NAME_LENGTH:
@@ -239,6 +242,9 @@ def create_api_key(
     if role_in(user, team) is None:
         raise CannotChange(f"{user} is not in this team.")
     with transaction.atomic():
+        # Two that are made at once are both counted.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        check_room_for_key(team=team, user=user)
         key, token = ApiKey.objects.create(
             user, expiry=expiry, team=team, name=name, scopes=sorted(set(scopes))
         )
@@ -254,6 +260,15 @@ def create_api_key(
             expires_at=key.expiry.isoformat() if key.expiry else None,
         )
     return str(token)
+
+
+def check_room_for_key(*, team: Team, user: User) -> None:
+    """CannotChange when the person has MOST_KEYS working keys in the team."""
+    if ApiKey.objects.usable().of_team(team).of_person(user).count() >= MOST_KEYS:
+        raise CannotChange(
+            f"{user} has {MOST_KEYS} working keys in this team, which is the most."
+            " Revoke one first."
+        )
 
 
 def revoke_api_key(*, key: ApiKey, by: User | None, address: str | None = None) -> bool:

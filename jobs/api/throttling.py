@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls a minute of each API key, and of each address with wrong keys.
+"""Calls a minute of each API key, and of each place with wrong keys.
 
-One number per key and minute of the clock, in the shared cache; DRF's own throttles
+One number per key and minute of the clock, in a shared cache: strangers' failures are
+in another one, where they cannot push a key's number out. DRF's own throttles
 keep a list of all calls of the minute there and write it anew with each call. A web
 process takes a hundredth of a key's calls at a time, so that most calls cost nothing;
 so many may stay unused in each process when the minute ends.
@@ -23,6 +24,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.http import HttpRequest, HttpResponseBase
 
+from batchsite.accounts.addresses import place
 from batchsite.accounts.models import ApiKey
 from jobs.limits import LimitReached
 
@@ -91,7 +93,8 @@ def count_call(request: HttpRequest, key: ApiKey) -> None:
     limit = own if own is not None else settings.BATCHSITE_REQUESTS_PER_MINUTE or None
     if limit is None:
         return
-    rate = _counted(f"calls:{key.pk}", limit, at_once=max(limit // SHARE, 1))
+    portion = max(limit // SHARE, 1)
+    rate = _counted("calls", f"calls:{key.pk}", limit, at_once=portion)
     if rate is None:
         return
     request.call_rate = rate  # type: ignore[attr-defined]  # read by the middleware
@@ -105,11 +108,11 @@ def count_call(request: HttpRequest, key: ApiKey) -> None:
 
 
 def count_failure(address: str | None) -> None:
-    """Count a call with a wrong key; LimitReached when the address made too many."""
+    """Count a call with a wrong key; LimitReached when the place made too many."""
     limit = settings.BATCHSITE_FAILED_KEYS_PER_MINUTE
     if not limit or address is None:
         return
-    rate = _counted(f"failed:{address}", limit)
+    rate = _counted("default", f"failed:{place(address)}", limit)
     if rate is not None and rate.used > limit:
         raise LimitReached(
             "Too many calls with incorrect API keys from this address. Please try again"
@@ -118,21 +121,20 @@ def count_failure(address: str | None) -> None:
         )
 
 
-def _counted(name: str, limit: int, *, at_once: int = 1) -> Rate | None:
+def _counted(alias: str, name: str, limit: int, *, at_once: int = 1) -> Rate | None:
     """One more of this minute; None when the cache fails, for then calls go on."""
     now = clock()
     minute = int(now // MINUTE)
     try:
-        used = _number(name, minute, at_once)
+        used = _number(caches[alias], name, minute, at_once)
     except Exception:
         logger.exception("calls_not_counted")
         return None
     return Rate(limit, used, max(math.ceil((minute + 1) * MINUTE - now), 1))
 
 
-def _number(name: str, minute: int, at_once: int) -> int:
+def _number(cache: BaseCache, name: str, minute: int, at_once: int) -> int:
     """Which call of the minute this is, over all processes."""
-    cache = caches["default"]
     if at_once == 1:
         return add(cache, name, minute, 1)
     with _held_lock:

@@ -48,7 +48,7 @@ def test_teams_are_visible_to_their_people(
 
 
 def test_only_the_hash_of_a_key_is_kept(team: Team, owner: User) -> None:
-    token = create_api_key(team=team, user=owner, name="ci")
+    token = create_api_key(team=team, user=owner, name="ci", by=owner)
     key = ApiKey.objects.get()
     assert token.startswith("sk-bs-")
     assert len(token) == 6 + 64

@@ -111,7 +111,7 @@ def test_a_large_limit_is_taken_in_portions_and_never_passed(
     codes = [api.get("/v1/models").status_code for _ in range(305)]
     assert codes == [200] * 300 + [429] * 5
     counter = f"calls:{ApiKey.objects.get().pk}:{int(one_minute['now'] // 60)}"
-    assert caches["default"].get(counter) == 306
+    assert caches["calls"].get(counter) == 306
 
 
 def test_minutes_that_are_over_leave_nothing(
@@ -120,7 +120,7 @@ def test_minutes_that_are_over_leave_nothing(
     for _ in range(5):
         api.get("/v1/models")
         one_minute["now"] += 60
-    assert len(list((data_folder / "cache").iterdir())) == 1
+    assert len(list((data_folder / "calls").iterdir())) == 1
 
 
 def test_wrong_keys_of_an_address_are_limited_and_good_ones_served(
@@ -142,11 +142,42 @@ def test_wrong_keys_of_an_address_are_limited_and_good_ones_served(
     assert error_of(wrong("192.0.2.1")) == refused
 
 
+def test_a_network_of_ipv6_is_one_place(
+    client: Client, db: None, settings: Settings
+) -> None:
+    settings.BATCHSITE_FAILED_KEYS_PER_MINUTE = 2
+
+    def wrong(address: str) -> int:
+        headers = {"authorization": "Bearer wrong"}
+        return client.get("/v1/files", headers=headers, REMOTE_ADDR=address).status_code
+
+    assert [wrong(f"2001:db8::{n}") for n in range(1, 4)] == [401, 401, 429]
+    assert wrong("2001:db8:0:1::1") == 401
+    mapped = [wrong(f"::ffff:192.0.2.{n}") for n in (1, 1, 2, 1)]
+    assert mapped == [401, 401, 401, 429]
+    assert wrong("192.0.2.1") == 429
+
+
+def test_strangers_push_no_keys_number_out(
+    client: Client, api: APIClient, settings: Settings
+) -> None:
+    Team.objects.update(requests_per_minute=2)
+    options = {"MAX_ENTRIES": 5, "CULL_FREQUENCY": 0}
+    settings.CACHES = settings.CACHES | {
+        "default": settings.CACHES["default"] | {"OPTIONS": options}
+    }
+    assert [api.get("/v1/models").status_code for _ in range(2)] == [200, 200]
+    for number in range(20):
+        headers = {"authorization": "Bearer wrong"}
+        client.get("/v1/models", headers=headers, REMOTE_ADDR=f"192.0.2.{number}")
+    assert api.get("/v1/models").status_code == 429
+
+
 def test_a_broken_cache_stops_nobody(
     api: APIClient, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CACHES = {
-        "default": {
+        "calls": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": "redis://127.0.0.1:1",
         }
@@ -163,7 +194,7 @@ def test_nobody_is_counted_twice_or_left_out(data_folder: Path) -> None:
 
     def count() -> None:
         numbers.extend(
-            throttling.add(caches["default"], "calls:x", 1, 1) for _ in range(50)
+            throttling.add(caches["calls"], "calls:x", 1, 1) for _ in range(50)
         )
 
     threads = [threading.Thread(target=count) for _ in range(4)]

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import ApiKey, AuditEvent, Team, User
-from batchsite.accounts.people import create_api_key, ensure_member
+from batchsite.accounts.people import MOST_KEYS, create_api_key, ensure_member
 
 TOKEN = re.compile(r"sk-bs-[0-9a-f]{64}")
 
@@ -67,6 +69,30 @@ def test_the_same_form_twice_makes_one_key(
     assert ApiKey.objects.count() == 1
     ApiKey.objects.update(revoked_at=timezone.now())
     assert TOKEN.search(make(client, team))
+
+
+def test_a_person_has_so_many_working_keys_and_no_more(
+    client: Client, team: Team, owner: User, teammate: User, staff: User
+) -> None:
+    for number in range(MOST_KEYS):
+        create_api_key(team=team, user=owner, name=f"key {number}")
+    client.force_login(owner)
+    refusal = "owner@example.com has 20 working keys in this team"
+
+    assert refusal in make(client, team, name="one more")
+    words = ("--team=Blue", "--user=owner@example.com", "--name=one more")
+    with pytest.raises(CommandError, match=refusal):
+        call_command("createapikey", *words, stdout=StringIO(), stderr=StringIO())
+    client.force_login(staff)
+    added = {"team": team.pk, "user": owner.pk, "name": "one more"}
+    r = client.post("/admin/accounts/apikey/add/", added)
+    assert refusal in r.content.decode()
+    assert ApiKey.objects.count() == MOST_KEYS
+    # Others have their own, and one that ended makes room.
+    create_api_key(team=team, user=teammate, name="mine")
+    ApiKey.objects.filter(name="key 0").update(revoked_at=timezone.now())
+    client.force_login(owner)
+    assert TOKEN.search(make(client, team, name="one more"))
 
 
 def test_names_are_each_persons_own(
