@@ -64,7 +64,7 @@ def test_own_limits_are_told_from_the_sites(
     assert "Time that a batch has 2 h set for this team" in text
     Team.objects.filter(pk=team.pk).update(batch_seconds=None)
     page = client.get(f"/teams/{team.pk}/limits/").content.decode()
-    assert "OpenAI’s 24 hours" in page
+    assert "OpenAI\u2019s 24 hours" in page
     assert f"/admin/accounts/team/{team.pk}/change/" in page
 
 
