@@ -50,12 +50,18 @@ class Rules:
     dedupe: bool = True
 
 
+def requests_limit(team: Team) -> int:
+    """The most requests that a batch of the team may have."""
+    own = team.max_requests
+    return settings.BATCHSITE_MAX_REQUESTS if own is None else own
+
+
 def rules_for(team: Team, *, endpoint: str, mixed: bool, dedupe: bool) -> Rules:
     """The rules of a batch of the team, with the models that can be used now."""
     return Rules(
         endpoint,
         frozenset(ServedModel.objects.enabled().values_list("name", flat=True)),
-        team.max_requests or settings.BATCHSITE_MAX_REQUESTS,
+        requests_limit(team),
         mixed,
         dedupe,
     )

@@ -35,7 +35,8 @@ TAIL_BYTES = 4096
 
 def size_limit(team: Team) -> int:
     """The largest file in bytes that the team may upload."""
-    return team.max_file_bytes or settings.BATCHSITE_MAX_FILE_BYTES
+    own = team.max_file_bytes
+    return settings.BATCHSITE_MAX_FILE_BYTES if own is None else own
 
 
 def size_limit_for(user: User | None) -> int:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts.models import Team
-from jobs import limits, uploads
+from jobs import checks, limits, uploads
 from jobs.submit import WINDOW_SECONDS
 from jobs.templatetags.figures import duration, size, thousands
 from jobs.web.conditional import page
@@ -88,7 +88,7 @@ def _sizes(team: Team) -> list[tuple[str, str, str]]:
         ),
         (
             "Requests in one batch",
-            thousands(team.max_requests or settings.BATCHSITE_MAX_REQUESTS),
+            thousands(checks.requests_limit(team)),
             _whose(team.max_requests),
         ),
         (
@@ -99,10 +99,10 @@ def _sizes(team: Team) -> list[tuple[str, str, str]]:
         (
             "Time that a batch has",
             duration(timedelta(seconds=team.batch_seconds or WINDOW_SECONDS)),
-            _whose(team.batch_seconds, otherwise="OpenAI’s 24 hours"),
+            _whose(team.batch_seconds, otherwise="OpenAI’s 24 hours"),  # noqa: RUF001 - meant
         ),
     ]
 
 
-def _whose(own: int | None, *, otherwise: str = "the site’s setting") -> str:
+def _whose(own: int | None, *, otherwise: str = "the site’s setting") -> str:  # noqa: RUF001 - meant
     return otherwise if own is None else "set for this team"

@@ -128,6 +128,9 @@ def test_the_limit_is_the_sites_or_the_teams(
         store(team, owner, b'{"a": 1}\n')
     team.max_file_bytes = 9
     assert store(team, owner, b'{"a": 1}\n').bytes == 9
+    team.max_file_bytes = 0
+    with pytest.raises(Refused, match=r"^File is too large\.$"):
+        store(team, owner, b"x")
 
 
 def test_a_team_keeps_so_many_bytes(
