@@ -26,6 +26,8 @@ from .models import Batch, BatchFile, Upload
 from .refusals import Refused
 
 HOUR = timedelta(hours=1)
+# When a queue has room again, nobody knows; clients that wait come so often.
+FULL_RETRY_SECONDS = 60
 # Requests of a batch that have no result yet; while it is validated, those expected.
 WAITING = Case(
     When(status=Batch.Status.VALIDATING, then=F("expected_requests")),
@@ -36,7 +38,7 @@ WAITING = Case(
 class LimitReached(Refused):
     """A limit is reached: 429. `kind` is OpenAI's error type: "requests" or "tokens".
 
-    `retry_after` is in seconds, None where nobody knows when there is room.
+    `retry_after` is in seconds, None where waiting does not help.
     """
 
     def __init__(
@@ -114,13 +116,15 @@ def _check_queue(team: Team, lines: int) -> None:
         raise LimitReached(
             f"Queued request limit reached for {team}: this file has {lines:,} lines."
             f" {ours.told('queued requests')} Please try again once some batches have"
-            " been completed."
+            " been completed.",
+            retry_after=FULL_RETRY_SECONDS,
         )
     if not all_teams.has_room(lines):
         raise LimitReached(
             f"The queue of this site is full: this file has {lines:,} lines."
             f" {all_teams.told('queued requests of all teams')} Please try again once"
-            " some batches have been completed."
+            " some batches have been completed.",
+            retry_after=FULL_RETRY_SECONDS,
         )
 
 

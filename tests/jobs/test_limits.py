@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team
 from jobs import limits
+from jobs.checks import rules_for
 from jobs.jsonl import LineError
 from jobs.limits import LimitReached
 from jobs.models import Batch, BatchFile
@@ -68,7 +69,7 @@ def test_the_file_that_does_not_fit_is_refused(team: Team, file: BatchFile) -> N
         " requests, used: 20, free: 5. Please try again once some batches have been"
         " completed."
     )
-    assert (refused.value.kind, refused.value.retry_after) == ("requests", None)
+    assert (refused.value.kind, refused.value.retry_after) == ("requests", 60)
     assert used(team) == 20
 
 
@@ -125,6 +126,9 @@ def test_a_zero_stops_a_team_and_a_zero_of_the_site_stops_nobody(
     limits.reserve_tokens(batch, 10**15, model="tiny")
     assert limits.hour_usage(team) == limits.Usage(1, None)
     assert limits.Usage(1, None).free is None
+    team.max_requests = 0
+    rules = rules_for(team, endpoint="/v1/responses", mixed=False, dedupe=True)
+    assert rules.most == 0
     team.max_batches_per_hour = 0
     team.save()
     with pytest.raises(LimitReached, match="0 batches in an hour"):
