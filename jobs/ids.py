@@ -43,6 +43,11 @@ def batch_request_id(request_pk: int) -> str:
     return f"batch_req_{request_pk:024x}"
 
 
+def request_id(request_pk: int) -> str:
+    """What names the answer to a request where the engine gave it no id of its own."""
+    return f"req_{request_pk:024x}"
+
+
 def may_be_id(text: str) -> bool:
     """Whether a row could have that public id; a database need not see anything else."""
     return _shape.fullmatch(text) is not None

@@ -23,7 +23,7 @@ from django.db.models.functions import Length, Now
 from django.utils import timezone
 
 from . import intake, lifecycle
-from .ids import batch_request_id
+from .ids import batch_request_id, request_id
 from .models import Batch, BatchFile, BatchRequest, Chunk, Result
 from .models.engines import database_time
 from .recording import COPIES_AT_ONCE, copy_of, fill
@@ -242,7 +242,7 @@ def output_line(result: Result) -> bytes:
         body = result.body.replace("\n", " ").replace("\r", " ")
         response = {
             "status_code": result.status_code,
-            "request_id": result.engine_request_id,
+            "request_id": result.engine_request_id or request_id(result.request_id),
             "body": orjson.Fragment(body),
         }
     return orjson.dumps(

@@ -150,8 +150,8 @@ def event_object(event: BatchEvent) -> dict[str, Any]:
 
 
 def usage(batch: Batch) -> dict[str, Any] | None:
-    """Tokens so far; None before the first result."""
-    if not batch.result_seq and not batch.is_terminal:
+    """Tokens so far; None before the first result, and for a file that was no input."""
+    if not batch.result_seq:
         return None
     return {
         "input_tokens": batch.input_tokens,

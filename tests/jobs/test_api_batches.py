@@ -262,6 +262,7 @@ def test_a_failed_batch_lists_its_errors(api: APIClient, make_batch: MakeBatch) 
     assert parsed.errors.data is not None
     assert parsed.errors.data[0].line == 3
     assert r["failed_at"] is not None
+    assert r["usage"] is None
 
 
 def test_usage_shows_from_the_first_result_on(

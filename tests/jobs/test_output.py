@@ -71,6 +71,9 @@ def test_a_finished_batch_gets_an_output_and_an_error_file(
         "body": {"id": "x", "choices": []},
     }
     assert good[0]["error"] is None
+    # The engine named none of the others: they have an id of ours, always the same.
+    ours = good[1]["response"]["request_id"]
+    assert ours == good[1]["id"].replace("batch_req_", "req_")
     assert good[1]["response"]["body"]["a"] == "\0 \ud800"
     assert len({row["id"] for row in good}) == 3
     assert all(row["id"].startswith("batch_req_") for row in good)
