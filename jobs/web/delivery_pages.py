@@ -48,12 +48,13 @@ def delivery_page(found: QuerySet[WebhookDelivery], query: QueryDict) -> Deliver
 
     An unknown state is as good as none; after an unknown delivery comes nothing.
     """
+    before, after = query.get("before", ""), query.get("after", "")
+    # Of the same deliveries alone, but in any state: it may have moved meanwhile.
+    named = found.filter(public_id=after or before).order_by().values("pk")[:1]
     state = query.get("state", "")
     state = state if state in STATES else ""
     if state:
         found = found.filter(state=state)
-    before, after = query.get("before", ""), query.get("after", "")
-    named = WebhookDelivery.objects.filter(public_id=after or before).values("pk")[:1]
     if after:
         found = found.filter(pk__gt=named).order_by("id")
     elif before:

@@ -62,13 +62,14 @@ def batches(user: User, query: QueryDict) -> BatchPage:
     An unknown status is as good as none; after an unknown batch comes nothing.
     """
     found = Batch.objects.visible_to(user)
+    before, after = query.get("before", ""), query.get("after", "")
+    # Of the user's batches alone, but in any status: it may have moved meanwhile.
+    named = found.filter(public_id=after or before).values("pk")
     statuses = FILTERS.get(query.get("status", ""))
     if statuses:
         found = found.filter(status__in=statuses)
     if tag := query.get("tag", ""):
         found = found.tagged(tag)
-    before, after = query.get("before", ""), query.get("after", "")
-    named = Batch.objects.filter(public_id=after or before).values("pk")
     backwards = bool(after)
     if after:
         found = found.filter(pk__gt=named[:1]).order_by("id")

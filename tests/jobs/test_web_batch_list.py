@@ -58,6 +58,32 @@ def test_a_row_says_who_what_and_how_far(
         assert words in page
 
 
+def test_a_place_is_kept_when_its_batch_moves_and_is_none_for_others(
+    client: Client, owner: User, stranger: User, list_of_seven: list[Batch]
+) -> None:
+    fourth = list_of_seven[3]
+    Batch.objects.filter(pk=fourth.pk).update(
+        status="cancelled",
+        cancelled_at=fourth.created_at,
+        closed_at=fourth.created_at,
+        closing_reason="cancelled",
+    )
+    client.force_login(owner)
+    active = f"/batches/?status=active&before={fourth.public_id}"
+    assert titles(client.get(active).content.decode()) == ["b3", "b2", "b1"]
+
+    theirs = Batch.objects.get(public_id=list_of_seven[0].public_id)
+    theirs.pk, theirs.public_id, theirs.name = None, "batch_theirs", "theirs"
+    theirs.team = stranger.memberships.get().team
+    theirs.save()
+    client.force_login(stranger)
+    assert titles(client.get("/batches/").content.decode()) == ["theirs"]
+    for code in (fourth.public_id, "batch_nobody"):
+        for way in ("before", "after"):
+            page = client.get(f"/batches/?{way}={code}").content.decode()
+            assert titles(page) == []
+
+
 def test_batches_of_other_teams_do_not_exist(
     client: Client, stranger: User, staff: User, make_batch: MakeBatch
 ) -> None:
