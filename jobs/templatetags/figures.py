@@ -47,7 +47,7 @@ EVENT_WORDS = {
     "progress": "progress",
     "deadline_at_risk": "deadline at risk",
     "refused": "refused by an engine",
-    "stage_failed": "mistake of the site",
+    "stage_failed": "failure of the site, tried again",
 }
 NOTHING = "\N{EN DASH}"
 # A failed row among fifty thousand must still be seen.
