@@ -214,10 +214,13 @@ CACHES = {
     "default": env.cache_url(
         "CACHE_URL", default=f"filecache://{DATA_DIR / 'cache'}?max_entries=2000"
     ),
-    # Calls of each key, apart from those with wrong keys: strangers from many addresses
+    # Calls of each key, and those with wrong keys apart: strangers from many addresses
     # fill a folder and push out what else is in it.
     "calls": env.cache_url(
         "CACHE_URL", default=f"filecache://{DATA_DIR / 'calls'}?max_entries=100000"
+    ),
+    "failures": env.cache_url(
+        "CACHE_URL", default=f"filecache://{DATA_DIR / 'failures'}?max_entries=2000"
     ),
     # django-q2 notes each cluster's state here every second, and nobody reads it: a
     # cache that is out of order must not keep batches from being made.

@@ -24,7 +24,7 @@ def data_folder(settings: Settings, tmp_path: Path) -> Path:
     storages["default"] = {**storages["default"], "OPTIONS": options}
     settings.STORAGES = storages
     settings.CACHES = {
-        "default": settings.CACHES["default"] | {"LOCATION": str(folder / "cache")},
-        "calls": settings.CACHES["calls"] | {"LOCATION": str(folder / "calls")},
+        name: settings.CACHES[name] | {"LOCATION": str(folder / name)}
+        for name in ("default", "calls", "failures")
     }
     return folder

@@ -112,7 +112,7 @@ def count_failure(address: str | None) -> None:
     limit = settings.BATCHSITE_FAILED_KEYS_PER_MINUTE
     if not limit or address is None:
         return
-    rate = _counted("default", f"failed:{place(address)}", limit)
+    rate = _counted("failures", f"failed:{place(address)}", limit)
     if rate is not None and rate.used > limit:
         raise LimitReached(
             "Too many calls with incorrect API keys from this address. Please try again"
