@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet, URLField
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from batchsite.accounts import people
+from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
 
-from . import lifecycle
+from . import changes, lifecycle, submit
 from .admin_tables import ReadOnly
+from .batch_form import CHANGEABLE, BatchForm
 from .models import (
     Batch,
     BatchEvent,
@@ -46,7 +47,9 @@ from .webhook_admin import (
 
 @admin.register(Batch)
 class BatchAdmin(admin.ModelAdmin):
-    """Name, tags, priority, pause and webhook may be changed; the rest is history."""
+    """Name, tags, priority and pause may be changed, as in the API; the rest is history."""
+
+    form = BatchForm
 
     list_display = [
         "public_id",
@@ -67,8 +70,7 @@ class BatchAdmin(admin.ModelAdmin):
     list_select_related = ["team", "owner"]
     show_full_result_count = False
     actions = ["cancel"]
-    changeable = ("name", "tags", "priority", "paused", "webhook_url")
-    formfield_overrides = {URLField: {"assume_scheme": "https"}}
+    changeable = CHANGEABLE
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Batch | None = None
@@ -83,9 +85,28 @@ class BatchAdmin(admin.ModelAdmin):
     def save_model(
         self, request: HttpRequest, obj: Batch, form: Any, change: bool
     ) -> None:
-        """Write only what was changed: the counters move meanwhile."""
-        if form.changed_data:
-            obj.save(update_fields=form.changed_data)
+        """Change what was changed, with its line in the batch's history."""
+        assert isinstance(request.user, User)
+        changes.update_batch(
+            batch=obj,
+            user=request.user,
+            address=client_address(request),
+            **{name: form.cleaned_data[name] for name in form.changed_data},
+        )
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The form again, with the reason, when the batch's status does not allow it."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except changes.TooLate as refused:
+            self.message_user(request, str(refused), messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -101,21 +122,18 @@ class BatchAdmin(admin.ModelAdmin):
         assert isinstance(request.user, User)
         asked = 0
         for batch in queryset.select_related("team"):
+            if batch.status == Batch.Status.CANCELLING:
+                continue
             try:
-                lifecycle.cancel(batch, message=f"by {request.user.email}")
+                submit.cancel_batch(
+                    batch=batch, user=request.user, address=client_address(request)
+                )
             except lifecycle.CannotCancel as refused:
                 self.message_user(
                     request, f"{batch.public_id}: {refused}", messages.WARNING
                 )
                 continue
             asked += 1
-            people.record(
-                action="batch.cancel",
-                actor=request.user,
-                team=batch.team,
-                target=batch.public_id,
-                address=request.META.get("REMOTE_ADDR") or None,
-            )
         if asked:
             noun = "batch is" if asked == 1 else "batches are"
             self.message_user(request, f"{asked} {noun} being cancelled.")

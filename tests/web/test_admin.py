@@ -121,8 +121,40 @@ def test_cancel_action_goes_through_the_lifecycle(
     assert (active.status, done.status) == ("cancelling", "completed")
     assert "1 batch is being cancelled." in r.content.decode()
     assert "Cannot cancel a batch with status" in r.content.decode()
-    assert BatchEvent.objects.get(batch=active).message == "by staff@example.com"
-    assert AuditEvent.objects.get(action="batch.cancel").target == active.public_id
+    words = "asked for by staff@example.com"
+    assert BatchEvent.objects.get(batch=active).message == words
+    noted = AuditEvent.objects.get(action="batch.cancel")
+    assert (noted.target, noted.address) == (active.public_id, "127.0.0.1")
+
+
+def test_a_batch_is_changed_as_in_the_api(
+    client: Client, staff: User, make_batch: MakeBatch
+) -> None:
+    batch = rows.running(make_batch)
+    path = f"/admin/jobs/batch/{batch.pk}/change/"
+    client.force_login(staff)
+
+    given = {"name": "N", "tags": '["a"]', "priority": "7", "paused": "on"}
+    inside = given | {"webhook_url": "http://127.0.0.1/"}
+    assert client.post(path, inside).status_code == 302
+    kinds = BatchEvent.objects.filter(batch=batch).values_list("kind", flat=True)
+    assert sorted(kinds) == ["changed", "changed", "paused", "priority"]
+    noted = AuditEvent.objects.get(action="batch.update")
+    assert (noted.actor, noted.address) == (staff, "127.0.0.1")
+    for name, value in (("tags", '{"a": 1}'), ("tags", "[1]"), ("priority", "101")):
+        page = client.post(path, given | {name: value})
+        assert page.status_code == 200
+        assert "batchsite." not in page.content.decode()
+    batch.refresh_from_db()
+    assert (batch.tags, batch.priority, batch.webhook_url) == (["a"], 7, "")
+
+    done = make_batch(status=Batch.Status.COMPLETED)
+    late = client.post(
+        f"/admin/jobs/batch/{done.pk}/change/",
+        {"name": "", "tags": "[]", "priority": "5"},
+        follow=True,
+    )
+    assert "Cannot change the priority of a batch" in late.content.decode()
 
 
 def test_a_batch_changes_only_where_people_decide(
