@@ -69,7 +69,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
     def past_deadline(self) -> BatchQuerySet:
         """Whose window has ended before the work did."""
-        return self.filter(
+        return self.active().filter(
             status__in=[Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS],
             expires_at__lte=Now(),
         )
@@ -83,10 +83,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         open_chunk = Chunk.objects.filter(batch=OuterRef("pk")).exclude(
             state=Chunk.State.DONE
         )
-        return self.filter(
-            Q(stage_lease_expires_at__isnull=True)
-            | Q(stage_lease_expires_at__lt=Now()),
-        ).filter(
+        free = Q(stage_lease_expires_at__isnull=True) | Q(
+            stage_lease_expires_at__lt=Now()
+        )
+        # All of these are active, which brings the index.
+        return self.active().filter(
+            free,
             Q(
                 status__in=[
                     Batch.Status.VALIDATING,
@@ -95,7 +97,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
                 ]
             )
             | Q(status=Batch.Status.IN_PROGRESS) & ~Exists(open_chunk)
-            | Q(status=Batch.Status.IN_PROGRESS, expires_at__lte=Now())
+            | Q(status=Batch.Status.IN_PROGRESS, expires_at__lte=Now()),
         )
 
 

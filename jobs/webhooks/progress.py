@@ -38,7 +38,8 @@ def _passed() -> QuerySet[Batch]:
     done = Cast(F("completed") + F("failed"), BigIntegerField())
     total = Cast(F("total"), BigIntegerField())
     return (
-        Batch.objects.filter(
+        Batch.objects.active()
+        .filter(
             ~Q(webhook_url="") | Q(team__in=teams),
             status=Batch.Status.IN_PROGRESS,
             total__gt=0,

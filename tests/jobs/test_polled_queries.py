@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked every few seconds, for ever, reads no batch that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from jobs import attendance, claims, stages, standing
+from jobs.chores import CHORES
+from jobs.webhooks import progress
+
+pytestmark = pytest.mark.django_db
+# The very condition of the partial index, word by word: SQLite takes it for no other.
+CONDITION = "IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+POLLED: dict[str, Callable[[], object]] = {
+    "pokes": attendance.poke_waiting_batches,
+    "shares": claims.team_load,
+    "work": lambda: claims.claimable_work(["tiny"]),
+    "stages": stages.free_dead_owners,
+    "places": standing.take_look,
+    "progress": lambda: list(progress._passed()),
+    **{chore.name: chore.wanted for chore in CHORES},
+}
+
+
+@pytest.mark.parametrize("name", POLLED)
+def test_ended_batches_are_not_read(name: str) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        POLLED[name]()
+    for query in captured:
+        sql = query["sql"]
+        if sql.partition(" FROM ")[2].startswith(('"jobs_batch"', '"jobs_chunk"')):
+            assert CONDITION in sql
