@@ -129,6 +129,7 @@ def test_a_team_may_have_a_smaller_limit(local_site: LocalServer) -> None:
         over = local_site.send(b"x" * 1001, purpose="user_data")
     finally:
         site.query("UPDATE accounts_team SET max_file_bytes = NULL WHERE name = 'Blue'")
+        time.sleep(1.5)
 
     assert within.status_code == 200
     assert local_site.content(within.json()["id"]) == b"x" * 1000
