@@ -38,6 +38,10 @@ class TooSlow(errors.ParseException):  # type: ignore[misc]  # gunicorn is untyp
         return "its headers took too long"
 
 
+# What a client may still send while it is told no, for else the answer is lost.
+LAST_WORDS = 1_000_000
+
+
 # Any other error in a request is 400.
 STATUSES: dict[type[Exception], int] = {
     TooSlow: 408,
@@ -142,7 +146,7 @@ def take_leave(conn: Any) -> None:
     """
     with contextlib.suppress(OSError):
         # A copy, because the connection itself must still be open there.
-        close_graceful(conn.sock.dup())
+        close_graceful(conn.sock.dup(), max_drain=LAST_WORDS)
     conn.close = lambda graceful=False: close(conn.sock)
 
 
