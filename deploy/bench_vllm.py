@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make bench-vllm`: Batchsite against vLLM's own run_batch.
 
-The same file of distinct requests, the same model and engine arguments, alternating
-runs. The model's load is left out on both sides: run_batch counts while its progress bar
-is drawn, Batchsite from the upload to completed, with the engine loaded.
+The same files, the same model and engine arguments, alternating runs, each with a fresh
+engine. The model's load is left out on both sides: run_batch counts while its progress
+bar is drawn, Batchsite from the upload to completed, with the engine loaded. What is
+compared is output tokens a second; the answers of copies count on both sides.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,52 +28,24 @@ os.environ["LOG_LEVEL"] = "WARNING"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 from deploy.bench_pipeline import cpu_model, upload  # noqa: E402 - needs the path above
+from deploy.vllm_loads import LOADS, Load, chat  # noqa: E402 - as above
 from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
-THINGS = [
-    "river",
-    "lamp",
-    "harbour",
-    "clock",
-    "bridge",
-    "garden",
-    "violin",
-    "compass",
-    "kettle",
-    "ladder",
-]
 MODULE = "vllm.entrypoints.launchers.run_batch"
+REAL_ENGINE = {
+    "BATCHSITE_ENGINE_PYTHON": "",
+    "BATCHSITE_ENGINE_MODULE": "vllm.entrypoints.openai.api_server",
+}
+# Of Student's distribution, two-sided 95 %, by degrees of freedom.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
 
 
-def write_requests(path: Path, rows: int, model: str) -> None:
-    """Distinct chat requests with 64 to 128 output tokens each."""
-    chance = random.Random(7)
-    with path.open("w") as out:
-        for n in range(rows):
-            a, b = chance.sample(THINGS, 2)
-            body = {
-                "model": model,
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": f"Note {n}: what links a {a} and a {b}?",
-                    }
-                ],
-                "max_tokens": chance.randint(64, 128),
-                "temperature": 0,
-                "ignore_eos": True,
-            }
-            line = {
-                "custom_id": f"r{n}",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": body,
-            }
-            out.write(json.dumps(line) + "\n")
+def output_tokens(lines: Sequence[dict[str, Any]]) -> int:
+    """What the answers of an output file would be as tokens, copies included.
 
-
-def output_tokens(lines: list[dict[str, Any]]) -> int:
+    A copy's line carries the usage of its original's answer.
+    """
     return sum(x["response"]["body"]["usage"]["completion_tokens"] for x in lines)
 
 
@@ -96,7 +70,7 @@ def run_batch(command: list[str], env: dict[str, str], output: Path) -> float:
 
 
 def through_batchsite(running: Running, path: Path) -> float:
-    """Tokens a second from creating the batch to its completion."""
+    """Tokens a second from the upload to the batch's completion."""
     began = time.monotonic()
     batch = running.client.batches.retrieve(upload(running.client, path))
     batch = running.wait(batch, timeout=3600, every=0.5)
@@ -107,12 +81,9 @@ def through_batchsite(running: Running, path: Path) -> float:
 
 
 def comparison_command(
-    path: Path, output: Path, max_num_seqs: int
+    path: Path, output: Path, engine_args: Sequence[str]
 ) -> tuple[list[str], dict[str, str]]:
     """run_batch's command line and environment, with what runengine would give vLLM."""
-    import django
-
-    django.setup()
     from jobs.engines import install, vllm
 
     source = str(install.model_folder())
@@ -124,7 +95,7 @@ def comparison_command(
             name=install.MODEL_NAME,
             source=source,
             revision="",
-            engine_args=("--max-num-seqs", str(max_num_seqs)),
+            engine_args=engine_args,
         ),
         socket_path="",
         gpu=False,
@@ -136,42 +107,74 @@ def comparison_command(
     return [*command, "-i", str(path), "-o", str(output)], env
 
 
+def compare(load: Load, rounds: int, scratch: Path) -> list[float]:
+    """The ratios of one load's rounds, printed as they come."""
+    from jobs.engines import install
+
+    folder = scratch / load.name
+    folder.mkdir()
+    requests, output = folder / "in.jsonl", folder / "out.jsonl"
+    lines = [json.dumps(line) for line in load.lines(install.MODEL_NAME)]
+    requests.write_text("\n".join(lines) + "\n")
+    command, env = comparison_command(requests, output, load.engine_args)
+    site = Site(folder / "site")
+    site.run("migrate", "--verbosity", "0")
+    site.run(
+        *("addmodel", install.MODEL_NAME, "--source", str(install.model_folder())),
+        *("--engine-args", " ".join(load.engine_args)),
+    )
+    print(f"\n{load.name}: {len(lines)} requests, {load.about}", flush=True)
+    ratios = []
+    for number in range(1, rounds + 1):
+        theirs = run_batch(command, env, output)
+        ours = one_site_run(site, requests)
+        ratios.append(ours / theirs)
+        print(
+            f"round {number}  run_batch {theirs:.1f} tok/s   Batchsite {ours:.1f}"
+            f" tok/s   ratio {ours / theirs:.3f}",
+            flush=True,
+        )
+    site.close()
+    return ratios
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Geometric mean of the ratios and its 95 % interval, by Student's t of the logs."""
+    logs = [math.log(ratio) for ratio in ratios]
+    middle = statistics.mean(logs)
+    freedom = len(logs) - 1
+    if freedom < 1:
+        return math.exp(middle), math.nan, math.nan
+    half = STUDENT.get(freedom, 2.3) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+
+
 def main() -> None:
+    """Run the loads that were asked for."""
+    import django
+
+    names = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--max-num-seqs", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(names))
     options = parser.parse_args()
+    if unknown := set(options.loads) - set(names):
+        parser.error(f"no such load: {', '.join(sorted(unknown))}")
     print(f"machine  {os.cpu_count()} cores, {cpu_model()}", flush=True)
+    found = {}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BATCHSITE_DATA"] = str(Path(scratch) / "compare")
-        requests, output = Path(scratch) / "in.jsonl", Path(scratch) / "out.jsonl"
-        command, env = comparison_command(requests, output, options.max_num_seqs)
-        from jobs.engines import install
-
-        write_requests(requests, options.rows, install.MODEL_NAME)
-        site = Site(Path(scratch) / "site")
-        real = {
-            "BATCHSITE_ENGINE_PYTHON": "",
-            "BATCHSITE_ENGINE_MODULE": "vllm.entrypoints.openai.api_server",
-        }
-        site.run("migrate", "--verbosity", "0")
-        site.run(
-            *("addmodel", install.MODEL_NAME, "--source", str(install.model_folder())),
-            *("--engine-args", f"--max-num-seqs {options.max_num_seqs}"),
+        django.setup()
+        for load in LOADS:
+            if not options.loads or load.name in options.loads:
+                found[load] = compare(load, options.rounds, Path(scratch))
+    print()
+    for load, ratios in found.items():
+        mean, low, high = interval(ratios)
+        print(
+            f"{load.name:<9} ratio {mean:.3f}, 95 % interval {low:.3f} to {high:.3f},"
+            f" {len(ratios)} rounds (goal: {load.goal})"
         )
-        ratios = []
-        for number in range(1, options.rounds + 1):
-            theirs = run_batch(command, env, output)
-            ours = one_site_run(site, real, requests)
-            ratios.append(ours / theirs)
-            print(
-                f"round {number}  run_batch {theirs:.1f} tok/s   Batchsite {ours:.1f}"
-                f" tok/s   ratio {ours / theirs:.3f}",
-                flush=True,
-            )
-        site.close()
-    print(f"median ratio {statistics.median(ratios):.3f} over {len(ratios)} rounds")
 
 
 def show_where_the_time_went(site: Site) -> None:
@@ -183,18 +186,22 @@ def show_where_the_time_went(site: Site) -> None:
         "first = b.events.get(new_status='in_progress').created_at;"
         "last = r.last().created_at;"
         "print('   validated after', d(b.created_at, first), 's, answered',"
-        "d(first, last), 's, files', d(last, b.completed_at), 's')"
+        "d(first, last), 's, files', d(last, b.completed_at), 's; prompt tokens',"
+        "b.input_tokens, 'of which cached', b.cached_tokens)"
     )
     print(site.python(code).strip("\n"), flush=True)
 
 
-def one_site_run(site: Site, env: dict[str, str], requests: Path) -> float:
-    """Start the site, warm the engine with one request, measure, stop."""
-    running = start_up(site, **env)
-    first = requests.with_name("first.jsonl")
-    first.write_text(requests.read_text().splitlines()[0] + "\n")
+def one_site_run(site: Site, requests: Path) -> float:
+    """Start the site, warm the engine with a request of its own, measure, stop."""
+    running = start_up(site, **REAL_ENGINE)
+    first = json.loads(requests.read_text().splitlines()[0])
+    model = first["body"]["model"]
+    first["body"] = {"model": model, **chat(("user", "Good morning."), tokens=4)}
+    warming = requests.with_name("first.jsonl")
+    warming.write_text(json.dumps(first) + "\n")
     try:
-        warm = running.client.batches.retrieve(upload(running.client, first))
+        warm = running.client.batches.retrieve(upload(running.client, warming))
         running.wait(warm, timeout=600)
         wait_for(lambda: site.engine("local")["state"] == "ready", timeout=10)
         speed = through_batchsite(running, requests)
