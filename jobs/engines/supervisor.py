@@ -25,7 +25,7 @@ from . import gpus, install, probe, vllm
 from .child import Child, clear_record, read_record, socket_path, tail
 from .client import EngineClient, EngineUnreachable
 from .hostrow import HostRow, LostToken, Wishes, clear_load_failures, count_load_failure
-from .launch import launch, log_path, record_path
+from .launch import engine_sessions, launch, log_path, record_path
 
 log = logging.getLogger(__name__)
 State = Engine.State
@@ -70,7 +70,7 @@ class EngineHost:
     def open(self) -> None:
         """Once the token is held: clean up after the last host, read the row."""
         engine = self.row.read()
-        self.watch = gpus.Watch(engine.gpu_ids)
+        self.watch = gpus.Watch(engine.gpu_ids, own=engine_sessions)
         self.watch.start()
         last = read_record(self.record)
         self.columns = {
@@ -141,7 +141,11 @@ class EngineHost:
 
     def _flush(self) -> None:
         reading = self.watch.latest
-        self.columns["gauges"] |= {"gpus": reading.gpus, "gpu_note": reading.note}
+        self.columns["gauges"] |= {
+            "gpus": reading.gpus,
+            "gpu_note": reading.note,
+            "gpu_faults": reading.faults,
+        }
         self.row.write(**self.columns)
         self._changed = False
         self._written = time.monotonic()

@@ -119,6 +119,8 @@ def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
             card.log,
             card.gauges,
             card.gpus,
+            card.closed,
+            card.ended,
             card.mends,
         )
         for card in cards
