@@ -51,7 +51,7 @@ def obstacle(engine: Engine) -> str:
     if managed and not getattr(engine, "host_alive", False):
         return f"the engine {engine.name} is not running"
     if engine.paused:
-        return f"the engine {engine.name} is paused"
+        return f"the engine {engine.name} is {engine.hold}"
     if reasons := engine.gate_reasons:
         return f"the engine {engine.name} takes no new requests: {reasons[0]}"
     if engine.fault:

@@ -203,6 +203,13 @@ class Engine(models.Model):
         return f"engine-{self.name}"
 
     @property
+    def hold(self) -> str:
+        """ "paused" or "drained" by people; "" for neither."""
+        if not self.paused:
+            return ""
+        return "drained" if self.drained else "paused"
+
+    @property
     def gate_reasons(self) -> list[str]:
         """Why the worker claims nothing, by readings of GPUs and disks, in words."""
         return [gate.reason for gate in closed_gates(self.gates)]

@@ -180,7 +180,7 @@ def waiting_reason(batch: Batch, known: Iterable[Engine]) -> str:
     serving = [engine for engine in alive if _may_serve(engine, batch.model)]
     for engine in serving:
         if engine.paused:
-            return f"{engine.name} is paused."
+            return f"{engine.name} is {engine.hold}."
         if reasons := engine.gate_reasons:
             return f"{engine.name} takes no new requests: {printable(reasons[0])}."
         if engine.fault:
