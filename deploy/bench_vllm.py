@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,9 @@ os.environ["LOG_LEVEL"] = "WARNING"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 from deploy.bench_pipeline import cpu_model, upload  # noqa: E402 - needs the path above
+from jobs import processes  # noqa: E402 - as above
+from jobs.engines import install, vllm  # noqa: E402 - as above
+from jobs.engines.vllm import ModelSpec  # noqa: E402 - as above
 from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
@@ -41,6 +45,7 @@ THINGS = [
     "kettle",
     "ladder",
 ]
+FEWEST_TOKENS, MOST_TOKENS = 64, 128
 MODULE = "vllm.entrypoints.launchers.run_batch"
 
 
@@ -58,7 +63,7 @@ def write_requests(path: Path, rows: int, model: str) -> None:
                         "content": f"Note {n}: what links a {a} and a {b}?",
                     }
                 ],
-                "max_tokens": chance.randint(64, 128),
+                "max_tokens": chance.randint(FEWEST_TOKENS, MOST_TOKENS),
                 "temperature": 0,
                 "ignore_eos": True,
             }
@@ -76,19 +81,29 @@ def output_tokens(lines: list[dict[str, Any]]) -> int:
 
 
 def run_batch(command: list[str], env: dict[str, str], output: Path) -> float:
-    """Tokens a second of vLLM's own batch runner."""
+    """Tokens a second of vLLM's own batch runner; nothing of it outlives the call."""
     began = ended = 0.0
     tail: list[str] = []
     with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=processes.child_setup(signal.SIGTERM),
     ) as popen:
         assert popen.stdout is not None
-        for line in popen.stdout:
-            tail = [*tail[-20:], line]
-            # Its progress bar: drawn first when all requests are submitted.
-            if "Running batch:" in line:
-                began = began or time.monotonic()
-                ended = time.monotonic()
+        try:
+            for line in popen.stdout:
+                tail = [*tail[-20:], line]
+                # Its progress bar: drawn first when all requests are submitted.
+                if "Running batch:" in line:
+                    began = began or time.monotonic()
+                    ended = time.monotonic()
+        except BaseException:
+            processes.kill_session(popen.pid)
+            raise
     if popen.returncode or not began or not ended:
         raise SystemExit("run_batch failed:\n" + "".join(tail))
     lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -106,33 +121,31 @@ def through_batchsite(running: Running, path: Path) -> float:
     return output_tokens(running.lines(batch.output_file_id)) / seconds
 
 
+def bundled_model(max_num_seqs: int) -> ModelSpec:
+    """The model that comes with Batchsite, running so many requests at once."""
+    return ModelSpec(
+        name=install.MODEL_NAME,
+        source=str(install.model_folder()),
+        engine_args=("--max-num-seqs", str(max_num_seqs)),
+    )
+
+
 def comparison_command(
-    path: Path, output: Path, max_num_seqs: int
+    path: Path, output: Path, model: ModelSpec, *, gpu: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """run_batch's command line and environment, with what runengine would give vLLM."""
-    import django
-
-    django.setup()
-    from jobs.engines import install, vllm
-
-    source = str(install.model_folder())
     python = install.engine_python()
     served = vllm.command_line(
         python=python,
         module=MODULE,
-        model=vllm.ModelSpec(
-            name=install.MODEL_NAME,
-            source=source,
-            revision="",
-            engine_args=("--max-num-seqs", str(max_num_seqs)),
-        ),
+        model=model,
         socket_path="",
-        gpu=False,
+        gpu=gpu,
         cpu_flags=vllm.cpu_flags(),
     )
     # run_batch opens no server.
     command = [a for a in served if a != "--disable-uvicorn-access-log"][:-2]
-    env = vllm.environment(os.environ, python=python, source=source, gpu=False)
+    env = vllm.environment(os.environ, python=python, source=model.source, gpu=gpu)
     return [*command, "-i", str(path), "-o", str(output)], env
 
 
@@ -146,9 +159,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BATCHSITE_DATA"] = str(Path(scratch) / "compare")
         requests, output = Path(scratch) / "in.jsonl", Path(scratch) / "out.jsonl"
-        command, env = comparison_command(requests, output, options.max_num_seqs)
-        from jobs.engines import install
-
+        model = bundled_model(options.max_num_seqs)
+        command, env = comparison_command(requests, output, model)
         write_requests(requests, options.rows, install.MODEL_NAME)
         site = Site(Path(scratch) / "site")
         real = {

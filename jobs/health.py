@@ -262,9 +262,15 @@ def _closures(stored: object, key: str) -> list[Closure]:
     for entry in entries if isinstance(entries, list) else []:
         if not isinstance(entry, dict) or not isinstance(entry.get("gate"), str):
             continue
-        texts = [str(entry.get(name) or "") for name in ("gate", "cause", "reason")]
-        times = [int(_number(entry.get(name)) or 0) for name in ("since", "until")]
-        found.append(Closure(*texts, *times))
+        found.append(
+            Closure(
+                gate=entry["gate"],
+                cause=str(entry.get("cause") or ""),
+                reason=str(entry.get("reason") or ""),
+                since=int(_number(entry.get("since")) or 0),
+                until=int(_number(entry.get("until")) or 0),
+            )
+        )
     return found
 
 

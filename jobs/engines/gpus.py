@@ -89,6 +89,23 @@ def in_words(error: pynvml.NVMLError) -> str:
     return reasons.get(code, f"the GPUs cannot be read: {error}")
 
 
+def driver() -> str:
+    """The driver's version and its CUDA's, as "570.86.15, CUDA 12.8"; "" without one."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ""
+    try:
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion()
+        version = _text(pynvml.nvmlSystemGetDriverVersion())
+        return f"{version}, CUDA {cuda // 1000}.{cuda % 1000 // 10}"
+    except pynvml.NVMLError:
+        return ""
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
 def _why_lost(error: pynvml.NVMLError) -> str:
     if getattr(error, "value", None) in LOST:
         return "it fell off the bus or must be reset"

@@ -47,6 +47,7 @@ def test_gauges_of_a_gpu_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert reading.faults == []
     assert gpus.present()
+    assert gpus.driver() == "570.86.15, CUDA 12.8"
     assert fake.opened == 0
 
 
@@ -85,6 +86,7 @@ def test_what_is_wrong_is_said_in_words(
     reading = gpus.read_gpus()
     assert reading.gpus == []
     assert words in reading.note
+    assert gpus.driver() == ""
 
 
 def test_no_gpu_and_none_of_that_name_are_told_apart(

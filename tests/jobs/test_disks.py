@@ -15,16 +15,18 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from batchsite.accounts.models import Team
 from jobs import attendance, disks, file_store, stages
 from jobs.models import Batch, BatchFile, ServedModel, Upload, WorkerProcess
 from jobs.recording import record
 from jobs.uploads import SpooledUpload
-from tests.conftest import MakeBatch, MakeFile
+from tests.conftest import MakeBatch
 from tests.described import check
 from tests.inputs import chat_lines
 
@@ -143,14 +145,10 @@ def test_a_disk_that_is_full_in_the_middle_is_no_mistake_of_the_server(
     assert stored(data_folder) == []
 
 
-def test_forms_are_refused_too(make_file: MakeFile, team: Any, full: Settings) -> None:
+def test_forms_are_refused_too(team: Team, full: Settings) -> None:
+    sent = SimpleUploadedFile("in.jsonl", chat_lines(1))
     with pytest.raises(disks.NoRoom, match="too little disk space"):
-        file_store.store_upload(
-            team=team,
-            user=None,
-            upload=make_file,
-            purpose="batch",  # type: ignore[arg-type]  # not looked at
-        )
+        file_store.store_upload(team=team, user=None, upload=sent, purpose="batch")
 
 
 def test_a_retry_is_refused(
