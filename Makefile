@@ -70,6 +70,9 @@ bench-api: $(READY) ## how fast the API answers while a batch runs
 	$(BIN)/python deploy/bench_api.py
 bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
 	$(BIN)/python deploy/bench_vllm.py
+.PHONY: gpu-check
+gpu-check: $(READY) ## try a GPU host once and write a report: CHECK="--model PATH --rows 200"
+	$(BIN)/python deploy/gpu_check.py $(CHECK)
 
 # --- upkeep
 .PHONY: engine lock

@@ -99,6 +99,18 @@ BATCHSITE_ENGINE_START_TIMEOUT: int = env.int(
 )
 BATCHSITE_MODEL_WAIT: int = env.int("BATCHSITE_MODEL_WAIT", default=300)
 BATCHSITE_DRAIN_SECONDS: int = env.int("BATCHSITE_DRAIN_SECONDS", default=30)
+# Readings that pause claims. 0 (and off) leaves one out.
+BATCHSITE_MIN_FREE_BYTES: int = env.int(
+    "BATCHSITE_MIN_FREE_BYTES", default=1_000_000_000
+)
+# Below 0: at the temperature at which the GPU slows itself down.
+BATCHSITE_GATE_CELSIUS: int = env.int("BATCHSITE_GATE_CELSIUS", default=-1)
+BATCHSITE_GATE_OTHERS_PERCENT: int = env.int(
+    "BATCHSITE_GATE_OTHERS_PERCENT", default=20
+)
+BATCHSITE_GATE_ECC_ERRORS: int = env.int("BATCHSITE_GATE_ECC_ERRORS", default=1)
+BATCHSITE_GATE_LOST_GPU: bool = env.bool("BATCHSITE_GATE_LOST_GPU", default=True)
+BATCHSITE_GATE_SECONDS: int = env.int("BATCHSITE_GATE_SECONDS", default=30)
 BATCHSITE_CONTROL_WORKERS: int = env.int("BATCHSITE_CONTROL_WORKERS", default=2)
 BATCHSITE_CACHE: str = env.str(
     "BATCHSITE_CACHE",

@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 from deploy.bench_pipeline import cpu_model, upload  # noqa: E402 - needs the path above
 from deploy.vllm_loads import LOADS, Load, chat  # noqa: E402 - as above
+from jobs import processes  # noqa: E402 - as above
+from jobs.engines import install, vllm  # noqa: E402 - as above
+from jobs.engines.vllm import ModelSpec  # noqa: E402 - as above
 from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
@@ -41,6 +45,13 @@ REAL_ENGINE = {
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
 
 
+def write_requests(path: Path, load: Load, model: str) -> int:
+    """Write the load's input file; how many requests it has."""
+    lines = [json.dumps(line) for line in load.lines(model)]
+    path.write_text("\n".join(lines) + "\n")
+    return len(lines)
+
+
 def output_tokens(lines: Sequence[dict[str, Any]]) -> int:
     """What the answers of an output file would be as tokens, copies included.
 
@@ -50,19 +61,29 @@ def output_tokens(lines: Sequence[dict[str, Any]]) -> int:
 
 
 def run_batch(command: list[str], env: dict[str, str], output: Path) -> float:
-    """Tokens a second of vLLM's own batch runner."""
+    """Tokens a second of vLLM's own batch runner; nothing of it outlives the call."""
     began = ended = 0.0
     tail: list[str] = []
     with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=processes.child_setup(signal.SIGTERM),
     ) as popen:
         assert popen.stdout is not None
-        for line in popen.stdout:
-            tail = [*tail[-20:], line]
-            # Its progress bar: drawn first when all requests are submitted.
-            if "Running batch:" in line:
-                began = began or time.monotonic()
-                ended = time.monotonic()
+        try:
+            for line in popen.stdout:
+                tail = [*tail[-20:], line]
+                # Its progress bar: drawn first when all requests are submitted.
+                if "Running batch:" in line:
+                    began = began or time.monotonic()
+                    ended = time.monotonic()
+        except BaseException:
+            processes.kill_session(popen.pid)
+            raise
     if popen.returncode or not began or not ended:
         raise SystemExit("run_batch failed:\n" + "".join(tail))
     lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -80,50 +101,49 @@ def through_batchsite(running: Running, path: Path) -> float:
     return output_tokens(running.lines(batch.output_file_id)) / seconds
 
 
+def bundled_model(engine_args: Sequence[str]) -> ModelSpec:
+    """The model that comes with Batchsite, with these arguments."""
+    return ModelSpec(
+        name=install.MODEL_NAME,
+        source=str(install.model_folder()),
+        engine_args=engine_args,
+    )
+
+
 def comparison_command(
-    path: Path, output: Path, engine_args: Sequence[str]
+    path: Path, output: Path, model: ModelSpec, *, gpu: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """run_batch's command line and environment, with what runengine would give vLLM."""
-    from jobs.engines import install, vllm
-
-    source = str(install.model_folder())
     python = install.engine_python()
     served = vllm.command_line(
         python=python,
         module=MODULE,
-        model=vllm.ModelSpec(
-            name=install.MODEL_NAME,
-            source=source,
-            revision="",
-            engine_args=engine_args,
-        ),
+        model=model,
         socket_path="",
-        gpu=False,
+        gpu=gpu,
         cpu_flags=vllm.cpu_flags(),
     )
     # run_batch opens no server.
     command = [a for a in served if a != "--disable-uvicorn-access-log"][:-2]
-    env = vllm.environment(os.environ, python=python, source=source, gpu=False)
+    env = vllm.environment(os.environ, python=python, source=model.source, gpu=gpu)
     return [*command, "-i", str(path), "-o", str(output)], env
 
 
 def compare(load: Load, rounds: int, scratch: Path) -> list[float]:
     """The ratios of one load's rounds, printed as they come."""
-    from jobs.engines import install
-
     folder = scratch / load.name
     folder.mkdir()
     requests, output = folder / "in.jsonl", folder / "out.jsonl"
-    lines = [json.dumps(line) for line in load.lines(install.MODEL_NAME)]
-    requests.write_text("\n".join(lines) + "\n")
-    command, env = comparison_command(requests, output, load.engine_args)
+    rows = write_requests(requests, load, install.MODEL_NAME)
+    model = bundled_model(load.engine_args)
+    command, env = comparison_command(requests, output, model)
     site = Site(folder / "site")
     site.run("migrate", "--verbosity", "0")
     site.run(
-        *("addmodel", install.MODEL_NAME, "--source", str(install.model_folder())),
+        *("addmodel", model.name, "--source", model.source),
         *("--engine-args", " ".join(load.engine_args)),
     )
-    print(f"\n{load.name}: {len(lines)} requests, {load.about}", flush=True)
+    print(f"\n{load.name}: {rows} requests, {load.about}", flush=True)
     ratios = []
     for number in range(1, rounds + 1):
         theirs = run_batch(command, env, output)
@@ -151,8 +171,6 @@ def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 def main() -> None:
     """Run the loads that were asked for."""
-    import django
-
     names = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -164,7 +182,6 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["BATCHSITE_DATA"] = str(Path(scratch) / "compare")
-        django.setup()
         for load in LOADS:
             if not options.loads or load.name in options.loads:
                 found[load] = compare(load, options.rounds, Path(scratch))

@@ -46,6 +46,8 @@ WORDS = [
     "canyon",
     "lantern",
 ]
+# Of the answers in the uniform load, in tokens.
+FEWEST_TOKENS, MOST_TOKENS = 64, 128
 # Of one document in the prefix loads, in words; about as many tokens.
 DOCUMENT_WORDS = 900
 DOCUMENTS = 12
@@ -126,13 +128,21 @@ FEW_SEQUENCES = ("--max-num-seqs", "4")
 SMALL_CACHE = (*FEW_SEQUENCES, "--kv-cache-memory-bytes", "250000000")
 LARGE_CACHE = (*FEW_SEQUENCES, "--kv-cache-memory-bytes", "2000000000")
 
-LOADS = (
-    Load(
+
+def uniform(rows: int) -> Load:
+    """So many distinct short requests."""
+    return Load(
         "uniform",
-        "distinct short requests, 64 to 128 output tokens",
+        f"distinct short requests, {FEWEST_TOKENS} to {MOST_TOKENS} output tokens",
         0.98,
-        lambda: distinct(300, lambda chance: chance.randint(64, 128)),
-    ),
+        lambda: distinct(
+            rows, lambda chance: chance.randint(FEWEST_TOKENS, MOST_TOKENS)
+        ),
+    )
+
+
+LOADS = (
+    uniform(300),
     Load(
         "mixed",
         "distinct short requests, one in ten with 384 output tokens, the rest with 16 to 64",

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 
-from .models import Batch, BatchFile
+from .models import Batch, BatchFile, Engine
 
 
 def person(request: HttpRequest) -> User:
@@ -45,3 +45,9 @@ def get_file(
     if right != "files:read":
         permissions.require(user, file.team, right)
     return file
+
+
+def get_engine(request: HttpRequest, key: int) -> Engine:
+    """The engine, for somebody who runs the site; 403 for others, who only see it."""
+    permissions.require_site(person(request))
+    return get_object_or_404(Engine, pk=key)

@@ -17,6 +17,7 @@ from batchsite.accounts.models import User
 from . import changes, lifecycle, submit
 from .admin_tables import ReadOnly
 from .batch_form import CHANGEABLE, BatchForm
+from .engine_admin import EngineAdmin
 from .models import (
     Batch,
     BatchEvent,
@@ -288,50 +289,7 @@ class ServedModelAdmin(admin.ModelAdmin):
     readonly_fields = ["created_at"]
 
 
-class EngineModelInline(admin.TabularInline):
-    model = EngineModel
-    extra = 0
-
-
-@admin.register(Engine)
-class EngineAdmin(admin.ModelAdmin):
-    """People set the address and pause; state and gauges belong to the processes."""
-
-    list_display = [
-        "name",
-        "kind",
-        "state",
-        "loaded_model",
-        "in_flight",
-        "paused",
-        "version",
-        "host_heartbeat",
-        "worker_heartbeat",
-    ]
-    list_filter = ["kind", "state", "paused"]
-    search_fields = ["name", "base_url"]
-    list_select_related = ["loaded_model"]
-    inlines = [EngineModelInline]
-    changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids", "paused")
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: Engine | None = None
-    ) -> list[str]:
-        """What the engine's host and worker write."""
-        return [
-            field.name
-            for field in self.model._meta.fields
-            if field.name not in self.changeable
-        ]
-
-    def save_model(
-        self, request: HttpRequest, obj: Engine, form: Any, change: bool
-    ) -> None:
-        """Write only what was changed: host and worker write the rest all the time."""
-        if not change:
-            obj.save()
-        elif form.changed_data:
-            obj.save(update_fields=form.changed_data)
+admin.site.register(Engine, EngineAdmin)
 
 
 @admin.register(IdempotencyKey)

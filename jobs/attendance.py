@@ -17,7 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from . import chores, claims, engine_side, lifecycle, processes, stages
+from . import chores, claims, disks, engine_side, lifecycle, processes, stages
 from .models import Batch, Engine, WorkerProcess
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
 from .tasks import (
@@ -145,7 +145,8 @@ class ControlDuty:
     def show(self) -> bool:
         """The heartbeat itself; always True."""
         WorkerProcess.objects.update_or_create(
-            token=self.token, defaults={"heartbeat": timezone.now()}
+            token=self.token,
+            defaults={"heartbeat": timezone.now(), "trouble": disks.shortage()},
         )
         return True
 

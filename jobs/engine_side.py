@@ -70,7 +70,13 @@ def models_of(engine: Engine) -> list[str]:
 
 
 def has_work(engine: Engine) -> bool:
-    """Whether any chunk could be claimed for this engine, by a swap if need be."""
+    """Whether the engine needs a feeder.
+
+    Any chunk could be claimed for it, by a swap if need be; or a gate is closed, which
+    only a feeder opens.
+    """
+    if engine.gate_reasons:
+        return True
     return not engine.paused and bool(survey(engine).waiting)
 
 

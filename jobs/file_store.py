@@ -27,7 +27,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import record
 
-from . import limits
+from . import disks, limits
 from .jsonl import read_lines
 from .models import BatchFile
 from .refusals import Refused
@@ -50,9 +50,10 @@ def store_upload(
     """Check a received file, put its bytes into the storage and add its row.
 
     `expires_after` is in seconds; files for batches live 30 days without it. Refused
-    when it is too large, when the team has no room, or, for a batch, when it is not
-    JSONL; then nothing is left behind.
+    when it is too large, when the team has no room, when a disk has none, or, for a
+    batch, when it is not JSONL; then nothing is left behind.
     """
+    disks.check()
     check_upload(upload, team=team, purpose=purpose)
     limits.check_storage(team=team, more=upload.size or 0)
     with stored(upload, "uploads") as name:
@@ -123,14 +124,16 @@ def check_batch_file(upload: UploadedFile[Any]) -> None:
 def stored(upload: UploadedFile[Any], folder: str) -> Iterator[str]:
     """Save the bytes; gives their storage name, which a row must name in the block.
 
-    They go again when the block fails. Not after a database error, which may hide a
-    COMMIT that was made: then a sweep asks which bytes are named, a day later.
+    They go again when the block or the saving fails: a full disk leaves a part of the
+    file. Not after a database error, which may hide a COMMIT that was made: then a
+    sweep asks which bytes are named, a day later.
     """
     upload.seek(0)
     # A random name: the client's is neither unique nor safe.
     token = secrets.token_hex(16)
-    name = default_storage.save(f"{folder}/{token[:2]}/{token}", upload)
+    name = f"{folder}/{token[:2]}/{token}"
     try:
+        name = default_storage.save(name, upload)
         yield name
     except DatabaseError:
         raise

@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 
-from . import lifecycle, limits
+from . import disks, lifecycle, limits
 from .checks import Errors, Plan, check_file, file_problem, rules_for
 from .estimates import tokens_per_second
 from .jsonl import LineError
@@ -37,8 +37,10 @@ def run(batch: Batch, lease: StageLease) -> bool:
     """Validate and insert; True when the batch left `validating`, False to be poked again.
 
     The batch ends in in_progress or, with its errors listed, in failed. Raises
-    StatusMoved when it was cancelled or its window ended meanwhile.
+    StatusMoved when it was cancelled or its window ended meanwhile, and NoRoom while a
+    disk is nearly full.
     """
+    disks.check()
     file = batch.input_file
     problem = file_problem(file, batch.input_file_ref, batch.team)
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
@@ -65,14 +67,19 @@ def run(batch: Batch, lease: StageLease) -> bool:
 def first_pass(
     batch: Batch, stream: IO[bytes], folder: Path, errors: Errors, lease: StageLease
 ) -> Plan:
-    """Check the batch's file; StageLost when another worker has the batch."""
+    """Check the batch's file; StageLost when another worker has the batch, NoRoom."""
+
+    def between() -> None:
+        lease.check()
+        disks.check()
+
     rules = rules_for(
         batch.team,
         endpoint=batch.endpoint,
         mixed=batch.allow_mixed_models,
         dedupe=batch.dedupe,
     )
-    return check_file(stream, rules, folder=folder, errors=errors, between=lease.check)
+    return check_file(stream, rules, folder=folder, errors=errors, between=between)
 
 
 def _reserve(batch: Batch, plan: Plan, errors: Errors) -> None:
@@ -138,6 +145,7 @@ def _insert(batch: Batch, stream: IO[bytes], plan: Plan, lease: StageLease) -> b
             rows.append(row)
             size += plan.size[index]
             index += 1
+        disks.check()
         with transaction.atomic():
             lease.fence(status=Batch.Status.VALIDATING)
             _insert_slice(rows, plan, originals)

@@ -22,6 +22,7 @@ class Site:
     serves: Mapping[int, frozenset[str]]
     broken: Mapping[str, str]
     control_worker: bool
+    control_trouble: str = ""
 
     def able(self, model: str) -> list[Engine]:
         """Engines that could run the model if nothing stood in the way."""
@@ -50,7 +51,9 @@ def obstacle(engine: Engine) -> str:
     if managed and not getattr(engine, "host_alive", False):
         return f"the engine {engine.name} is not running"
     if engine.paused:
-        return f"the engine {engine.name} is paused"
+        return f"the engine {engine.name} is {engine.hold}"
+    if reasons := engine.gate_reasons:
+        return f"the engine {engine.name} takes no new requests: {reasons[0]}"
     if engine.fault:
         return f"the engine {engine.name}: {quoted(engine.fault, 300)}"
     if not managed or engine.state == Engine.State.READY:
@@ -78,6 +81,8 @@ def read_site() -> Site:
     pairs = EngineModel.objects.values_list("engine", "served_model__name")
     for engine, name in pairs:
         external[engine].add(name)
+    workers = WorkerProcess.objects.filter(heartbeat__gt=fresh)
+    troubles = list(workers.values_list("trouble", flat=True))
     return Site(
         engines,
         {
@@ -87,7 +92,9 @@ def read_site() -> Site:
             for e in engines
         },
         {m.name: _broken(m) for m in models if m.state != ServedModel.State.ENABLED},
-        WorkerProcess.objects.filter(heartbeat__gt=fresh).exists(),
+        bool(troubles),
+        # One that can work is enough.
+        troubles[0] if troubles and all(troubles) else "",
     )
 
 

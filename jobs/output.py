@@ -22,7 +22,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Length, Now
 from django.utils import timezone
 
-from . import intake, lifecycle
+from . import disks, intake, lifecycle
 from .ids import batch_request_id, request_id
 from .models import Batch, BatchFile, BatchRequest, Chunk, Result
 from .models.engines import database_time
@@ -257,7 +257,10 @@ def output_line(result: Result) -> bytes:
 
 
 def publish(batch: Batch, lease: StageLease) -> None:
-    """Write the output and error files and end the batch with them."""
+    """Write the output and error files and end the batch with them.
+
+    NoRoom while a disk is nearly full: what was written goes, and it is tried again.
+    """
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryFile(dir=settings.SPOOL_DIR) as good,
@@ -267,6 +270,7 @@ def publish(batch: Batch, lease: StageLease) -> None:
         error = Written(bad, hashlib.sha256())
         for page in pages(batch.pk, batch.output_order):
             lease.check()
+            disks.check()
             for result in page:
                 target = output if result.outcome == Result.Outcome.COMPLETED else error
                 target.write(output_line(result))

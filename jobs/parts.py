@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 
-from . import gates, limits
+from . import disks, gates, limits
 from .file_store import as_row, check_batch_name, check_upload, delete_bytes, stored
 from .models import BatchFile, Upload, UploadPart
 from .models.uploads import UPLOAD_LIFE
@@ -48,8 +48,8 @@ def create_upload(
 ) -> Upload:
     """An upload that waits for its parts, `size` bytes in all, for an hour.
 
-    `expires_after` is the file's life in seconds. Refused when the file would be, and
-    LimitReached when the team has MOST_PENDING already.
+    `expires_after` is the file's life in seconds. Refused when the file would be, or a
+    disk has no room for it, and LimitReached when the team has MOST_PENDING already.
     """
     name = printable_name(filename)
     if not name:
@@ -63,6 +63,7 @@ def create_upload(
         raise Refused(TOO_LARGE)
     if purpose == BatchFile.Purpose.BATCH:
         check_batch_name(name)
+    disks.check(size)
     for overdue in Upload.objects.overdue().filter(team=team):
         expire_upload(overdue)
     with transaction.atomic():
@@ -160,6 +161,7 @@ def complete_upload(
     if upload.status == Status.COMPLETED:
         return upload
     _must_be_pending(upload, "complete")
+    disks.check(upload.bytes)
     try:
         parts = _in_order(upload, part_ids)
         with (

@@ -16,7 +16,7 @@ from django.db.models.functions import Length
 
 from batchsite.accounts.models import Team, User
 
-from . import derivation, file_store, gates, limits, output, submit
+from . import derivation, disks, file_store, gates, limits, output, submit
 from .models import Batch, BatchFile, BatchRequest, Result
 from .refusals import Refused
 from .rewriting import Rewrite
@@ -57,9 +57,10 @@ def prepared(
     `system_prompt` are changed in each request. `over` are further arguments of
     submit.create_batch; the rest is as in the parent, and the time counts anew. Refused
     when the parent has not ended, has no such rows, or when the file would be too large
-    for the team; LimitReached when the team or this process has no room for it.
+    for the team or a disk is nearly full; LimitReached when the team or this process has no room for it.
     """
     _check(parent, system_prompt)
+    disks.check()
     members = {**(body or {}), **({} if model is None else {"model": model})}
     rewrite = Rewrite(members, system_prompt)
     keys = _chosen(parent, custom_ids)

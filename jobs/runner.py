@@ -24,6 +24,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from . import claims, engine_side
 from .engines.client import EngineClient
 from .flight import Snapshot, Target
+from .gatekeeping import GateKeeper
 from .models import Engine
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
 from .recording import LeaseLost, record, record_copies
@@ -62,6 +63,8 @@ class Feeder:
             put=self._writer.put, timeout=settings.BATCHSITE_REQUEST_TIMEOUT
         )
         self._sampler = Sampler()
+        self._gatekeeper = GateKeeper(worker)
+        self._closed: frozenset[str] = frozenset()
         self._client: EngineClient | None = None
         self._target: Target | None = None
         self._after: int | None = None
@@ -82,6 +85,7 @@ class Feeder:
     def start(self) -> None:
         """Start the threads."""
         self._writer.start()
+        self._gatekeeper.start()
         for thread in self._threads:
             thread.start()
 
@@ -92,6 +96,7 @@ class Feeder:
         """
         self._stop.set()
         self._threads[1].join(STUCK_SECONDS)
+        self._gatekeeper.end()
         self._call(self.submitter.drop)
         deadline = time.monotonic() + seconds
         while self._call(lambda: self.submitter.busy) and time.monotonic() < deadline:
@@ -161,8 +166,9 @@ class Feeder:
             while not self._stop.is_set():
                 try:
                     self._tick()
-                except (DatabaseError, InterfaceError):
+                except (DatabaseError, InterfaceError) as error:
                     logger.exception("the keeper cannot reach the database")
+                    self._gatekeeper.database_fails(error)
                     connection.close()
                 self.progress = time.monotonic()
                 self._pause()
@@ -195,9 +201,11 @@ class Feeder:
         self._note_refused(snapshot)
         seen = self._survey(engine)
         self._claimed = 0
+        self._closed = self._gatekeeper.look(engine, trouble=self._writer.trouble)
         if settled and self._aim(engine, seen, snapshot):
             self._claim(engine, seen)
-        self._note_idle(snapshot, waiting=bool(seen.waiting) and not engine.paused)
+        waiting = bool(seen.waiting) and not engine.paused
+        self._note_idle(snapshot, waiting=waiting or bool(self._closed))
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
         """Every 4 s: put the leases' ends ahead and write in_flight.
@@ -265,9 +273,10 @@ class Feeder:
         self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
     ) -> bool:
         """Point the submitter at the engine as it is now; False: nothing may be claimed."""
-        if engine.paused or time.monotonic() < self._claim_at:
-            if engine.paused:
-                self._call(self.submitter.drop)
+        if engine.paused or self._closed - {"database"}:
+            self._call(self.submitter.drop)
+            return False
+        if self._closed or time.monotonic() < self._claim_at:
             return False
         target = engine_side.target_of(engine)
         if self._target is not None and (

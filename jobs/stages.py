@@ -23,7 +23,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from . import intake, lifecycle, output, processes
+from . import disks, intake, lifecycle, output, processes
 from .jsonl import quoted
 from .models import Batch, BatchFile
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS, database_time
@@ -242,13 +242,29 @@ def attend_batch(batch_pk: int) -> str:
         except StageLost:
             logger.warning("lost the stage lease of %s", batch.public_id)
             return "lost the lease"
+        except disks.NoRoom as full:
+            return _wait_for_room(batch, full.why)
         except Exception as error:
+            if disks.is_full(error):
+                return _wait_for_room(batch, f"a disk is full ({error})")
             logger.exception("a stage of %s failed", batch.public_id)
             _tell_failure(batch, error)
             raise
     if unfinished:
         poke_stage(batch.pk)
     return f"{batch.status}{', goes on' if unfinished else ''}"
+
+
+def _wait_for_room(batch: Batch, why: str) -> str:
+    """Say once in the batch's history that it waits; it is tried every 5 s."""
+    logger.warning("%s waits: %s", batch.public_id, why)
+    try:
+        newest = batch.events.order_by("-pk").values_list("kind", flat=True).first()
+        if newest != "stage_waits":
+            lifecycle.note(batch.pk, "stage_waits", quoted(why, most=500))
+    except DatabaseError:
+        logger.warning("cannot note that it waits", exc_info=True)
+    return "waits for disk space"
 
 
 def _tell_failure(batch: Batch, error: Exception) -> None:

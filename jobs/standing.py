@@ -245,7 +245,9 @@ def why_blocked(entry: Entry, site: Site, route: Route) -> str | None:
     if entry.paused:
         return "the batch is paused"
     if entry.validating:
-        return None if site.control_worker else "no control worker is running"
+        if not site.control_worker:
+            return "no control worker is running"
+        return f"intake waits: {site.control_trouble}" if site.control_trouble else None
     return route.reason
 
 

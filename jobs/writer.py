@@ -72,8 +72,9 @@ class Writer(threading.Thread):
     """Stores what it is given, in order, at most 200 rows or 8 MB a transaction.
 
     `on_lost` is called (from this thread) with a lease that turned out to be gone;
-    `on_stored` with the results that left the backlog and their characters. An error
-    that it cannot handle ends the thread and is told in `failed`.
+    `on_stored` with the results that left the backlog and their characters. `trouble`
+    says why nothing can be stored just now. An error that it cannot handle ends the
+    thread and is told in `failed`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Writer(threading.Thread):
         self._tally: dict[int, Tally] = {}
         self._pending: Counter[ChunkLease] = Counter()
         self._lock = threading.Lock()
+        self.trouble = ""
         self.failed = ""
 
     def put(self, item: Item) -> None:
@@ -244,10 +246,12 @@ class Writer(threading.Thread):
                 write()
             except (IntegrityError, DataError):
                 raise
-            except (DatabaseError, InterfaceError):
+            except (DatabaseError, InterfaceError) as error:
                 logger.exception("the database takes no results; they wait")
+                self.trouble = str(error) or type(error).__name__
                 connection.close()
                 time.sleep(1)
                 close_old_connections()
             else:
+                self.trouble = ""
                 return

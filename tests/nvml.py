@@ -14,7 +14,10 @@ import pynvml
 
 @dataclass
 class FakeGpu:
-    """One GPU; a reading named in `missing` is not supported by it."""
+    """One GPU; a reading named in `missing` is not supported by it.
+
+    `lost` is the error that each call then fails with.
+    """
 
     name: str = "NVIDIA L4"
     uuid: str = "GPU-5f4e3d2c-0000-4000-8000-000000000000"
@@ -23,6 +26,12 @@ class FakeGpu:
     utilization: int = 42
     temperature: int = 55
     milliwatts: int = 71_500
+    slowdown: int = 90
+    ecc_errors: int = 0
+    # Bytes by process, of those that compute and those that draw.
+    computing: dict[int, int | None] = field(default_factory=dict)
+    drawing: dict[int, int | None] = field(default_factory=dict)
+    lost: int = 0
     missing: frozenset[str] = frozenset()
 
 
@@ -49,10 +58,18 @@ class FakeNvml:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
         self.opened -= 1
 
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "570.86.15"
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return 12080
+
     def nvmlDeviceGetCount(self) -> int:
         return len(self.gpus)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:
+        if self.gpus[index].lost:
+            raise pynvml.NVMLError(self.gpus[index].lost)
         return self.gpus[index]
 
     def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:
@@ -80,8 +97,40 @@ class FakeNvml:
         supported(gpu, "power")
         return gpu.milliwatts
 
+    def nvmlDeviceGetTemperatureThreshold(self, gpu: FakeGpu, kind: int) -> int:
+        assert kind == pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+        supported(gpu, "slowdown")
+        return gpu.slowdown
+
+    def nvmlDeviceGetTotalEccErrors(self, gpu: FakeGpu, kind: int, since: int) -> int:
+        assert kind == pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED
+        assert since == pynvml.NVML_VOLATILE_ECC
+        supported(gpu, "ecc")
+        return gpu.ecc_errors
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
+        supported(gpu, "processes")
+        return holding(gpu.computing)
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
+        supported(gpu, "processes")
+        return holding(gpu.drawing)
+
+
+def holding(memory: dict[int, int | None]) -> list[Any]:
+    """Processes as pynvml lists them."""
+    made = []
+    for pid, size in memory.items():
+        process = pynvml.nvmlFriendlyObject(
+            {"pid": pid, "usedGpuMemory": size, "gpuInstanceId": 0}
+        )
+        made.append(process)
+    return made
+
 
 def supported(gpu: FakeGpu, reading: str) -> None:
-    """Fail as NVML does for a reading that this GPU does not have."""
+    """Fail as NVML does for a lost GPU, or for a reading that this one does not have."""
+    if gpu.lost:
+        raise pynvml.NVMLError(gpu.lost)
     if reading in gpu.missing:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -111,3 +111,14 @@ def require(user: User, team: Team, right: str) -> None:
     """PermissionDenied, with the reason in words, where user_may says no."""
     if not user_may(user, team, right):
         raise PermissionDenied(refusal(right))
+
+
+def may_run_site(user: User) -> bool:
+    """Whether the person may do what concerns all teams, as pausing an engine."""
+    return user.is_staff
+
+
+def require_site(user: User) -> None:
+    """PermissionDenied, with the reason in words, for whoever does not run the site."""
+    if not may_run_site(user):
+        raise PermissionDenied("Only the administrators of this site may do this.")

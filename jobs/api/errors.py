@@ -13,6 +13,7 @@ from django.http.request import UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from jobs import disks
 from jobs.lifecycle import CannotCancel
 from jobs.limits import LimitReached
 from jobs.submit import Refused
@@ -142,6 +143,11 @@ def as_api_error(error: Exception, request: HttpRequest) -> ApiError | None:
                 kind=error.kind,
                 retry_after=error.retry_after,
             )
+        case disks.NoRoom():
+            # The clients' own tries, within seconds, would only fill the disk.
+            return ApiError(error.message, status=503, code=error.code, retry=False)
+        case _ if disks.is_full(error):
+            return as_api_error(disks.NoRoom("a disk is full"), request)
         case Refused():
             return ApiError(error.message, param=error.param, code=error.code)
         case CannotCancel():

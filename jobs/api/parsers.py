@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from jobs import disks
 from jobs.uploads import CHUNKED, TOO_LARGE, receive, size_limit
 
 from .auth import caller
@@ -138,11 +139,16 @@ class UploadParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> DataAndFiles[Any, Any]:
-        """Fields and files; ApiError when the body is malformed or was cut off."""
+        """Fields and files; ApiError when the body is malformed or was cut off.
+
+        NoRoom when no disk has room for it.
+        """
         assert parser_context is not None  # DRF always gives one
         request: Request = parser_context["request"]
+        limit = self.limit(request)
+        disks.check(min(int(request.META.get("CONTENT_LENGTH") or 0), limit))
         try:
-            fields, files = receive(request._request, stream, limit=self.limit(request))
+            fields, files = receive(request._request, stream, limit=limit)
         except MultiPartParserError as error:
             raise ApiError(f"Malformed multipart body: {error}") from error
         except RequestDataTooBig as error:

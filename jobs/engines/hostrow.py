@@ -34,6 +34,7 @@ class Wishes:
     worker_lives: bool
     gpu_ids: str
     generation: int
+    drained: bool
 
 
 class HostRow:
@@ -107,6 +108,7 @@ class HostRow:
             worker_lives=bool(annotated["worker_lives"]),
             gpu_ids=engine.gpu_ids,
             generation=engine.generation,
+            drained=engine.paused and engine.drained,
         )
 
     def release(self) -> None:

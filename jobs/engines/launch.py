@@ -9,10 +9,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from jobs import processes
 from jobs.models import Engine, ServedModel
 
 from . import install, vllm
-from .child import Child, rotated_log
+from .child import Child, read_record, rotated_log
 
 
 def record_path(engine: str) -> Path:
@@ -23,6 +24,20 @@ def record_path(engine: str) -> Path:
 def log_path(engine: str) -> Path:
     """vLLM's log of the present start; those of earlier ones end in .1 to .5."""
     return Path(settings.DATA_DIR) / "logs" / f"{engine}.log"
+
+
+def engine_sessions() -> frozenset[int]:
+    """The sessions of all engines that hosts of this data folder run, as on record.
+
+    With those below them, and below this host: a runtime that vLLM starts may have a
+    session of its own.
+    """
+    found = set(processes.sessions_below(os.getpid()))
+    for path in Path(settings.RUN_DIR).glob("*.json"):
+        record = read_record(path)
+        if record is not None and record.boot_id == processes.boot_id():
+            found |= {record.session} | processes.sessions_below(record.pid)
+    return frozenset(found)
 
 
 def launch(

@@ -25,7 +25,7 @@ from . import gpus, install, probe, vllm
 from .child import Child, clear_record, read_record, socket_path, tail
 from .client import EngineClient, EngineUnreachable
 from .hostrow import HostRow, LostToken, Wishes, clear_load_failures, count_load_failure
-from .launch import launch, log_path, record_path
+from .launch import engine_sessions, launch, log_path, record_path
 
 log = logging.getLogger(__name__)
 State = Engine.State
@@ -42,6 +42,7 @@ STABLE_SECONDS = 120.0
 HUNG_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 WAITS = "waits for the first batch"
+DRAINED = "drained: no model is loaded until the engine is resumed"
 
 
 class EngineHost:
@@ -70,7 +71,7 @@ class EngineHost:
     def open(self) -> None:
         """Once the token is held: clean up after the last host, read the row."""
         engine = self.row.read()
-        self.watch = gpus.Watch(engine.gpu_ids)
+        self.watch = gpus.Watch(engine.gpu_ids, own=engine_sessions)
         self.watch.start()
         last = read_record(self.record)
         self.columns = {
@@ -141,7 +142,11 @@ class EngineHost:
 
     def _flush(self) -> None:
         reading = self.watch.latest
-        self.columns["gauges"] |= {"gpus": reading.gpus, "gpu_note": reading.note}
+        self.columns["gauges"] |= {
+            "gpus": reading.gpus,
+            "gpu_note": reading.note,
+            "gpu_faults": reading.faults,
+        }
         self.row.write(**self.columns)
         self._changed = False
         self._written = time.monotonic()
@@ -161,6 +166,9 @@ class EngineHost:
 
     def _consider_start(self) -> None:
         if self.wishes is None or self.closing or time.monotonic() < self._not_before:
+            return
+        if self.wishes.drained:
+            self._move(State.STOPPED, DRAINED)
             return
         model = self.wishes.wanted
         if model is None and self.preload:
@@ -225,7 +233,9 @@ class EngineHost:
         model = self.model
         if model is None:
             raise RuntimeError("an engine is loading without a model")
-        if other := self._other_model():
+        if self._drained():
+            self._begin_stop(f"stops loading {model}: the engine is being drained")
+        elif other := self._other_model():
             self._begin_stop(f"stops loading {model}: {other} is wanted")
         elif elapsed > settings.BATCHSITE_ENGINE_START_TIMEOUT:
             self._load_failed(child, f"was not ready after {elapsed:.0f} s")
@@ -267,12 +277,23 @@ class EngineHost:
         loadable = wanted.state == ServedModel.State.ENABLED and wanted.source
         return wanted if loadable else None
 
+    def _drained(self) -> bool:
+        """Whether people asked to unload the model until they resume the engine."""
+        return self.wishes is not None and self.wishes.drained
+
+    def _then(self) -> str:
+        """What comes once nothing is in flight, in words; "" to go on as it is."""
+        if self._drained():
+            return "the model is unloaded"
+        other = self._other_model()
+        return f"{other} is loaded" if other else ""
+
     def _while_ready(self, child: Child) -> None:
         now = time.monotonic()
         if now - self._since > STABLE_SECONDS:
             self._crashes = 0
-        if other := self._other_model():
-            self._move(State.DRAINING, f"finishes its requests; then {other} is loaded")
+        if then := self._then():
+            self._move(State.DRAINING, f"finishes its requests; then {then}")
             # Read the row anew after the move is written: see _while_draining.
             self._drain_began = self.wishes = None
         elif now - self._written >= HEARTBEAT_SECONDS:
@@ -296,26 +317,23 @@ class EngineHost:
             self.columns["gauges"] = vllm.gauges(text)
 
     def _while_draining(self) -> None:
-        wish, other = self.wishes, self._other_model()
+        wish, then = self.wishes, self._then()
         if wish is None:
             return
-        if other is None:
+        if not then:
             self._move(State.READY, f"serves {self.model}")
             return
         # Only a heartbeat from after the move tells of what is in flight since.
         self._drain_began = self._drain_began or wish.now
         told = wish.worker_heartbeat and wish.worker_heartbeat > self._drain_began
+        # People who drain an engine have time; a batch that wants another model has not.
         limit = settings.BATCHSITE_DRAIN_SECONDS
-        if (
-            not wish.worker_lives
-            or (told and not wish.in_flight)
-            or time.monotonic() - self._since > limit
-        ):
-            self._begin_stop(f"makes room for {other}")
+        overdue = not wish.drained and time.monotonic() - self._since > limit
+        if not wish.worker_lives or (told and not wish.in_flight) or overdue:
+            self._begin_stop(f"stops, then {then}")
         else:
             self._move(
-                State.DRAINING,
-                f"finishes {wish.in_flight} requests; then {other} is loaded",
+                State.DRAINING, f"finishes {wish.in_flight} requests; then {then}"
             )
 
     # --- ending

@@ -9,6 +9,8 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.health import closed_gates
+
 # A heartbeat is written every 4 s; after 15 s without one its writer counts as gone.
 HEARTBEAT_SECONDS = 4
 STALE_SECONDS = 15
@@ -93,7 +95,7 @@ class Engine(models.Model):
 
     One writer per column: the host (`runengine`) writes state, loaded_model,
     generation and the gauges; the engine worker writes wanted_model (comparing the
-    generation) and in_flight; people write paused.
+    generation), in_flight, fault and gates; people write paused and drained.
     """
 
     class Kind(models.TextChoices):
@@ -138,6 +140,15 @@ class Engine(models.Model):
     )
     in_flight = models.PositiveIntegerField(default=0)
     paused = models.BooleanField(default=False)
+    drained = models.BooleanField(
+        default=False,
+        help_text="While paused: the model of a managed engine is unloaded, too.",
+    )
+    gates = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Readings for which the worker claims nothing, and earlier ones.",
+    )
     fault = models.TextField(
         blank=True, help_text="Why the worker claims nothing just now, in words."
     )
@@ -191,6 +202,18 @@ class Engine(models.Model):
         """The django-q2 queue of this engine's worker."""
         return f"engine-{self.name}"
 
+    @property
+    def hold(self) -> str:
+        """ "paused" or "drained" by people; "" for neither."""
+        if not self.paused:
+            return ""
+        return "drained" if self.drained else "paused"
+
+    @property
+    def gate_reasons(self) -> list[str]:
+        """Why the worker claims nothing, by readings of GPUs and disks, in words."""
+        return [gate.reason for gate in closed_gates(self.gates)]
+
 
 class EngineModel(models.Model):
     """An external engine serves this model, perhaps by another name."""
@@ -224,6 +247,9 @@ class WorkerProcess(models.Model):
     token = models.CharField(max_length=200, unique=True)
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat = models.DateTimeField()
+    trouble = models.TextField(
+        blank=True, help_text="Why intake and the writing of files wait, in words."
+    )
 
     class Meta:
         verbose_name_plural = "worker processes"

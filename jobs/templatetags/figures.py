@@ -48,6 +48,7 @@ EVENT_WORDS = {
     "deadline_at_risk": "deadline at risk",
     "refused": "refused by an engine",
     "stage_failed": "failure of the site, tried again",
+    "stage_waits": "waits for disk space",
 }
 NOTHING = "\N{EN DASH}"
 # A failed row among fifty thousand must still be seen.

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
+from jobs.health import Closure, ended_gates
 from jobs.models import Batch, Engine, WorkerProcess
 from jobs.models.engines import STALE_SECONDS, database_time
 from jobs.templatetags.figures import duration, percent, printable, size, thousands
@@ -36,6 +38,15 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Past:
+    """A time in which readings kept the engine from taking requests."""
+
+    since: datetime
+    until: datetime
+    cause: str
+
+
+@dataclass(frozen=True)
 class EngineCard:
     """An engine as its card shows it."""
 
@@ -49,6 +60,8 @@ class EngineCard:
     gauges: list[Gauge]
     gpus: list[Gpu]
     gpu_note: str
+    closed: list[str]
+    ended: list[Past]
     mends: list[tuple[str, str]]
 
 
@@ -77,10 +90,14 @@ def _flag(condition: Q) -> ExpressionWrapper[Q]:
     return ExpressionWrapper(condition, output_field=BooleanField())
 
 
-def control_worker_alive() -> bool:
-    """Whether any control worker gave a sign of life in the last 15 s."""
+def control_troubles() -> list[str]:
+    """Of each control worker that gave a sign of life in the last 15 s, why it waits.
+
+    "" for one that works.
+    """
     fresh = database_time(-STALE_SECONDS)
-    return WorkerProcess.objects.filter(heartbeat__gt=fresh).exists()
+    alive = WorkerProcess.objects.filter(heartbeat__gt=fresh)
+    return list(alive.values_list("trouble", flat=True))
 
 
 def runs(engine: Engine) -> bool:
@@ -130,12 +147,21 @@ def alarms() -> list[Alarm]:
                 f"manage.py runworker --engine {known[0].name}",
             )
         )
-    if not control_worker_alive():
+    troubles = control_troubles()
+    if not troubles:
         found.append(
             Alarm(
                 "No control worker is running.",
                 "New batches are not checked and no files are written. Start it with",
                 "manage.py runworker",
+            )
+        )
+    elif trouble := next(filter(None, troubles), ""):
+        found.append(
+            Alarm(
+                "A disk is nearly full.",
+                "New batches are not checked and no files are written until there is"
+                f" room: {trouble}.",
             )
         )
     return found
@@ -154,7 +180,9 @@ def waiting_reason(batch: Batch, known: Iterable[Engine]) -> str:
     serving = [engine for engine in alive if _may_serve(engine, batch.model)]
     for engine in serving:
         if engine.paused:
-            return f"{engine.name} is paused."
+            return f"{engine.name} is {engine.hold}."
+        if reasons := engine.gate_reasons:
+            return f"{engine.name} takes no new requests: {printable(reasons[0])}."
         if engine.fault:
             return f"{engine.name}: {printable(engine.fault)}"
     if not serving:
@@ -190,8 +218,18 @@ def card(engine: Engine) -> EngineCard:
         _gauges(engine),
         gpus,
         "" if engine.kind == Engine.Kind.EXTERNAL else note,
+        # Only a worker that is alive opens them again.
+        engine.gate_reasons if _worker_alive(engine) else [],
+        [_past(closure) for closure in ended_gates(engine.gates)],
         _mends(engine),
     )
+
+
+def _past(closure: Closure) -> Past:
+    since, until = (
+        datetime.fromtimestamp(at, tz=UTC) for at in (closure.since, closure.until)
+    )
+    return Past(since, until, closure.cause)
 
 
 def _model(engine: Engine) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import actions, detail, views
+from . import actions, detail, engine_actions, views
 
 # included at the root
 job_urls: list[URLPattern] = [
@@ -20,4 +20,9 @@ job_urls: list[URLPattern] = [
     ),
     path("files/<str:code>/download/", views.file_download, name="file-download"),
     path("engines/", views.engine_list, name="engine-list"),
+    path("engines/<int:key>/pause/", engine_actions.engine_pause, name="engine-pause"),
+    path("engines/<int:key>/drain/", engine_actions.engine_drain, name="engine-drain"),
+    path(
+        "engines/<int:key>/resume/", engine_actions.engine_resume, name="engine-resume"
+    ),
 ]

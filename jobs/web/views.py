@@ -11,6 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_safe
 
+from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
@@ -100,9 +101,11 @@ def file_download(request: HttpRequest, code: str) -> FileResponse:
 def engine_list(request: HttpRequest) -> HttpResponse:
     """Engines with their state in words, gauges and what is missing."""
     cards = [engines.card(engine) for engine in engines.engines()]
-    ctx = {"cards": cards, "address": request.path}
+    may_manage = permissions.may_run_site(person(request))
+    ctx = {"cards": cards, "address": request.path, "may_manage": may_manage}
     if getattr(request, "htmx", False):
-        return fragment(request, "jobs/_engine_cards.html", ctx, _engine_facts(cards))
+        shown = (may_manage, _engine_facts(cards))
+        return fragment(request, "jobs/_engine_cards.html", ctx, shown)
     return page(request, "jobs/engine_list.html", ctx)
 
 
@@ -114,11 +117,14 @@ def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
             card.engine.version,
             card.engine.fault,
             card.engine.paused,
+            card.engine.drained,
             card.model,
             card.doing,
             card.log,
             card.gauges,
             card.gpus,
+            card.closed,
+            card.ended,
             card.mends,
         )
         for card in cards

@@ -108,6 +108,8 @@ OWN = (
     "/theme/",
 )
 PUBLIC = ("/favicon.ico", "/login/", "/theme/", "/set-password/{uidb64}/{token}/")
+# What belongs to the site and to no team: everybody sees it, staff change it.
+OF_SITE = "/engines/{key}/"
 # A person with one team is led to it; staff see them all.
 LED_ON = "/teams/"
 
@@ -125,6 +127,9 @@ def check_rules(row: Row) -> None:
         assert row.scope in (*permissions.SCOPES, "models:read")
     if not row.is_api and row.path not in PUBLIC:
         assert row.answer("nobody") in ("login", "302", "405")
+    if row.path.startswith(OF_SITE):
+        assert row.answers[:-1] == ("login", *["403"] * (len(ROLES) - 2))
+        return
     # What is another team's does not exist.
     if "{" in row.path and not row.path.startswith(("/set-password/", "/v1/models/")):
         assert row.answer("stranger") == "404"

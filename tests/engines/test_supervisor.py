@@ -171,6 +171,74 @@ def test_zero_in_flight_counts_only_from_after_the_drain_began(
     until(host, "loading")
 
 
+def test_drained_engine_ends_its_requests_and_is_unloaded_until_resumed(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 0
+    want(model())
+    until(host, "ready")
+    Engine.objects.update(
+        paused=True,
+        drained=True,
+        worker_heartbeat=timezone.now() + timedelta(minutes=1),
+        in_flight=2,
+    )
+    until(host, "draining")
+    # People have time: no limit cuts off what is in flight.
+    for _ in range(5):
+        host._looked = 0
+        host.step()
+    engine = Engine.objects.get()
+    assert engine.state == "draining"
+    assert engine.state_reason == "finishes 2 requests; then the model is unloaded"
+    Engine.objects.update(in_flight=0)
+
+    def told() -> bool:
+        host._looked = 0
+        host.step()
+        return Engine.objects.get().state_reason == supervisor.DRAINED
+
+    wait_for(told)
+    engine = Engine.objects.get()
+    assert (engine.state, engine.loaded_model, engine.generation) == (
+        "stopped",
+        None,
+        1,
+    )
+    assert host.child is None
+    Engine.objects.update(paused=False, drained=False)
+    assert until(host, "ready").generation == 2
+
+
+def test_paused_engine_stays_loaded(host: EngineHost) -> None:
+    want(model())
+    until(host, "ready")
+    Engine.objects.update(paused=True)
+    for _ in range(3):
+        host._looked = 0
+        host.step()
+    assert Engine.objects.get().state == "ready"
+
+
+def test_drain_while_loading_stops_at_once_and_resume_before_the_end_keeps_the_model(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 60
+    want(model("tiny", "--load-seconds", "60"))
+    until(host, "loading")
+    Engine.objects.update(paused=True, drained=True)
+    until(host, "stopped")
+    ServedModel.objects.update(engine_args=[])
+    Engine.objects.update(paused=False, drained=False)
+    generation = until(host, "ready").generation
+    Engine.objects.update(
+        paused=True, drained=True, worker_heartbeat=timezone.now(), in_flight=2
+    )
+    until(host, "draining")
+    Engine.objects.update(paused=False, drained=False)
+    assert until(host, "ready").generation == generation
+
+
 def test_model_wanted_while_another_loads_is_loaded_instead(host: EngineHost) -> None:
     want(model("slow", "--load-seconds", "60"))
     until(host, "loading")

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from jobs.health import NOTABLE_SECONDS, Closure, ended_gates
 from tests.postgres import PostgresServer
 from tests.site import DATABASES, Site, wait_for
 
@@ -14,6 +15,12 @@ from .checks import assert_exactly_once, batch_row, seed, wait_until_final
 from .test_worker_processes import asked, start_workers
 
 pytestmark = pytest.mark.slow
+
+
+def outages(site: Site) -> list[Closure]:
+    """What the Engines page tells of the database afterwards."""
+    ended = ended_gates(site.engine("ext")["gates"])
+    return [closure for closure in ended if closure.gate == "database"]
 
 
 @pytest.mark.parametrize("site", DATABASES[1:], indirect=True)
@@ -24,8 +31,10 @@ def test_a_restart_of_the_database_redoes_no_long_generation(
     made = seed(site, "batch", rows=64, delay=20)
     wait_for(lambda: len(asked(test_engine)) == 64, what="all to be in flight")
     postgres.stop()
-    time.sleep(1)
+    # Longer than what is no news for the Engines page.
+    time.sleep(NOTABLE_SECONDS + 1)
     postgres.start()
+    wait_for(lambda: outages(site), what="the outage on the engine's row")
     # The cluster's pusher ends ten seconds after it missed the database.
     assert engine.wait(timeout=60) == 70
     assert batch_row(site, made)["result_seq"] == 64

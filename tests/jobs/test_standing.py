@@ -161,6 +161,10 @@ def test_a_batch_with_answers_has_started(make_batch: MakeBatch) -> None:
         ({"worker_heartbeat": None}, "no worker is running for the engine ext"),
         ({"paused": True}, "the engine ext is paused"),
         ({"fault": "it answered 401"}, "the engine ext: it answered 401"),
+        (
+            {"gates": {"closed": [{"gate": "x", "reason": "GPU 0 is at 95 °C"}]}},
+            "the engine ext takes no new requests: GPU 0 is at 95 °C",
+        ),
     ],
 )
 def test_what_an_external_engine_lacks_is_said_in_words(
@@ -237,6 +241,19 @@ def test_validation_waits_for_a_control_worker(make_batch: MakeBatch) -> None:
     WorkerProcess.objects.create(token="old", heartbeat=old)
     assert place(batch).blocked_reason == "no control worker is running"
     WorkerProcess.objects.create(token="new", heartbeat=timezone.now())
+    assert place(batch).blocked_reason is None
+
+
+def test_validation_waits_while_no_control_worker_has_room(
+    make_batch: MakeBatch,
+) -> None:
+    batch = make_batch()
+    for name in "ab":
+        WorkerProcess.objects.create(
+            token=name, heartbeat=timezone.now(), trouble="the disk of x is full"
+        )
+    assert place(batch).blocked_reason == "intake waits: the disk of x is full"
+    WorkerProcess.objects.filter(token="b").update(trouble="")
     assert place(batch).blocked_reason is None
 
 

@@ -101,6 +101,40 @@ def test_pause_and_fault_are_said(client: Client, owner: User) -> None:
     assert "the engine answered 401: check its key" in page
 
 
+GATES = {
+    "closed": [{"gate": "a", "cause": "x", "reason": "GPU 0 is <hot>", "since": 1}],
+    "ended": [{"gate": "b", "cause": "the disk was full", "since": 60, "until": 120}],
+}
+
+
+def test_closed_gates_are_said_in_amber_and_earlier_ones_below(
+    client: Client, owner: User
+) -> None:
+    rows.managed(gates=GATES)
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert 'is-amber hostile">Takes no new requests: GPU 0 is &lt;hot&gt;.' in page
+    assert ">1 Jan 00:01:00</time> to <time" in page
+    assert ": the disk was full." in page
+    r = client.get("/engines/", headers={"hx-request": "true"})
+    Engine.objects.update(gates={})
+    again = client.get(
+        "/engines/", headers={"hx-request": "true", "if-none-match": r["ETag"]}
+    )
+    assert again.status_code == 200
+
+
+def test_gates_that_a_dead_worker_left_are_not_the_present_ones(
+    client: Client, owner: User
+) -> None:
+    rows.managed(gates=GATES, worker_heartbeat=None)
+    client.force_login(owner)
+
+    assert "is &lt;hot&gt;" not in client.get("/engines/").content.decode()
+
+
 def test_unexpected_gauges_do_not_break_the_page(client: Client, owner: User) -> None:
     rows.managed(gauges={"gpus": "none", "running": "x", "loading": [1], "kv_cache": 7})
     rows.managed("gpu1", gauges={"gpus": [3, {"utilization": None}]})

@@ -85,6 +85,19 @@ def test_alarms_name_the_command_that_mends(
     assert "control worker" not in page
 
 
+def test_a_full_disk_is_an_alarm(client: Client, owner: User) -> None:
+    worker = rows.control_worker()
+    worker.trouble = "the disk of the data folder has 0.10 GB free"
+    worker.save(update_fields=["trouble"])
+    rows.managed()
+    client.force_login(owner)
+
+    page = client.get("/alarms/").content.decode()
+
+    assert "A disk is nearly full." in page
+    assert "until there is room: the disk of the data folder has 0.10 GB free." in page
+
+
 def test_no_alarm_while_all_is_well(
     client: Client, owner: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

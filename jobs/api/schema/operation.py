@@ -11,7 +11,7 @@ FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
 # What anybody may be told, and what a call with a key may be told, too.
 ANYBODY = (400, 405, 414, 431, 500)
-ANY_CALL = (401, 403, 429)
+ANY_CALL = (401, 403, 429, 503)
 HEADERS: dict[str, Schema] = {
     "x-request-id": {
         "description": "The id of the call, also in the log.",
@@ -32,11 +32,13 @@ ERRORS: dict[int, str] = {
     429: "A limit is reached.",
     431: "The headers are too long, or too many.",
     500: "A mistake of the server; report the `x-request-id`.",
+    503: "There is too little disk space on the server; nothing was stored.",
 }
 ERROR_HEADERS: dict[int, dict[str, Schema]] = {
     401: {"WWW-Authenticate": {"schema": text()}},
     405: {"Allow": {"schema": text()}},
     409: {"x-should-retry": {"schema": one_of(["false"])}},
+    503: {"x-should-retry": {"schema": one_of(["false"])}},
     429: {
         "Retry-After": {
             "description": "Seconds until it may work.",
