@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -274,17 +275,35 @@ class SuspectAdmin(ReadOnly):
     list_select_related = ["request"]
 
 
+class ServedModelForm(forms.ModelForm):
+    """Pins belong to the base; ServedModel.clean() says what else an adapter is not."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse pins of an adapter."""
+        found: dict[str, Any] = super().clean() or self.cleaned_data
+        if found.get("base") and found.get("engines"):
+            self.add_error(
+                "engines",
+                f"An adapter runs where its base runs: pin {found['base']} instead.",
+            )
+        return found
+
+
 @admin.register(ServedModel)
 class ServedModelAdmin(admin.ModelAdmin):
+    form = ServedModelForm
     list_display = [
         "name",
         "source",
+        "base",
         "revision",
         "state",
         "load_failures",
         "created_at",
     ]
     list_filter = ["state"]
+    list_select_related = ["base"]
+    filter_horizontal = ["engines"]
     search_fields = ["name", "source"]
     readonly_fields = ["created_at"]
 

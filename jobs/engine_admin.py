@@ -48,7 +48,7 @@ class EngineAdmin(admin.ModelAdmin):
     list_select_related = ["loaded_model"]
     inlines = [EngineModelInline]
     actions = ["pause", "drain", "resume"]
-    changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids")
+    changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids", "reserved")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Engine | None = None

@@ -15,7 +15,7 @@ from .flight import Halt, Snapshot, Target
 from .jsonl import quoted
 from .models import Engine, ServedModel
 from .models.engines import database_time
-from .scheduling import Work, choose_model, rank
+from .scheduling import Work, as_loaded, choose_model, rank
 
 
 class TokenLost(Exception):
@@ -45,6 +45,7 @@ def target_of(engine: Engine) -> Target | None:
             "model_source": model.source,
             "model_revision": model.revision,
         },
+        adapters=dict(engine.loaded_adapters),
     )
 
 
@@ -61,12 +62,10 @@ def _external(engine: Engine) -> Target:
     )
 
 
-def models_of(engine: Engine) -> list[str]:
-    """Public names of the models that the engine can run as it is now."""
-    if engine.kind == Engine.Kind.EXTERNAL:
-        enabled = engine.serves.filter(served_model__state=ServedModel.State.ENABLED)
-        return list(enabled.values_list("served_model__name", flat=True))
-    return [engine.loaded_model.name] if engine.loaded_model else []
+def external_models(engine: Engine) -> list[str]:
+    """Public names of the models that batches may name and the external engine serves."""
+    enabled = engine.serves.filter(served_model__state=ServedModel.State.ENABLED)
+    return list(enabled.values_list("served_model__name", flat=True))
 
 
 def has_work(engine: Engine) -> bool:
@@ -82,9 +81,13 @@ def has_work(engine: Engine) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What waits for this engine, read once: chunks to claim by batch, models, shares."""
+    """What waits for this engine, read once: chunks to claim by batch, models, shares.
+
+    `served` are the models that it can run as it is now, by name.
+    """
 
     waiting: list[Work]
+    served: frozenset[str]
     loadable: dict[str, ServedModel]
     load: dict[int, float]
 
@@ -96,21 +99,39 @@ def survey(engine: Engine, *, skipped: Collection[tuple[int, str]] = ()) -> Surv
     """
     if engine.kind == Engine.Kind.EXTERNAL:
         loadable: dict[str, ServedModel] = {}
-        models = models_of(engine)
+        served = frozenset(external_models(engine))
     else:
-        loadable = {m.name: m for m in ServedModel.objects.loadable()}
-        models = list({*loadable, *models_of(engine)})
-    work = claims.claimable_work(models)
+        loadable, served = placed(engine)
+    work = claims.claimable_work([*{*loadable, *served}])
     waiting = [w for w in work if (w.batch, w.model) not in skipped]
     # With one team there is nothing to share.
     several = len({w.team for w in waiting}) > 1
-    return Survey(waiting, loadable, claims.team_load() if several else {})
+    return Survey(waiting, served, loadable, claims.team_load() if several else {})
 
 
-def best_works(engine: Engine, seen: Survey, snapshot: Snapshot) -> list[Work]:
+def placed(engine: Engine) -> tuple[dict[str, ServedModel], frozenset[str]]:
+    """What a managed engine may load, by name, and the names of what it serves now.
+
+    What was pinned elsewhere after it was loaded is neither, nor is an adapter that was
+    given another source.
+    """
+    here = list(ServedModel.objects.placed_on(engine).select_related("base"))
+    sources = engine.loaded_adapters
+    loaded = engine.loaded_model_id
+    served = frozenset(
+        m.name
+        for m in here
+        if loaded is not None
+        and (
+            m.pk == loaded or (m.base_id == loaded and sources.get(m.name) == m.source)
+        )
+    )
+    return {m.name: m for m in here if m.is_loadable}, served
+
+
+def best_works(seen: Survey, snapshot: Snapshot) -> list[Work]:
     """Each team's first work for what is loaded, in the order in which to claim it."""
-    models = set(models_of(engine))
-    work = [w for w in seen.waiting if w.model in models]
+    work = [w for w in seen.waiting if w.model in seen.served]
     first: dict[int, Work] = {}
     for w in rank(work, load={**seen.load, **snapshot.load}, now=time.time()):
         first.setdefault(w.team, w)
@@ -121,7 +142,7 @@ def is_swapping(engine: Engine, seen: Survey) -> bool:
     """Whether another model is on its way; one that cannot be loaded any more is not."""
     wanted = engine.wanted_model
     return bool(
-        wanted and wanted != engine.loaded_model and wanted.name in seen.loadable
+        wanted and wanted.name not in seen.served and wanted.name in seen.loadable
     )
 
 
@@ -131,6 +152,8 @@ def model_to_load(
     """The model that the queue wants instead of the loaded one; None: stay."""
     work = {w for w in (*seen.waiting, *held) if w.model in seen.loadable}
     loaded = engine.loaded_model.name if engine.loaded_model else None
+    if loaded is not None:
+        work = as_loaded(work, served=seen.served, loaded=loaded)
     name = choose_model(
         rank(work, load=seen.load, now=time.time()),
         loaded=loaded,

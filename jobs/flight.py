@@ -16,8 +16,8 @@ from .scheduling import Work
 class Target:
     """The engine as it is now; a new generation is a new target.
 
-    `names` maps public model names to the engine's where these differ; `window` is
-    the most requests in flight.
+    `names` maps public model names to the engine's where these differ, `adapters` those
+    of LoRA adapters to their sources; `window` is the most requests in flight.
     """
 
     engine: int
@@ -26,6 +26,7 @@ class Target:
     managed: bool
     provenance: Mapping[str, object]
     names: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
 
     def is_same_server(self, other: Target) -> bool:

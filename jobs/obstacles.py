@@ -16,11 +16,17 @@ from .models.engines import STALE_SECONDS, database_time
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What could run batches: engines with what they serve, models that do not load."""
+    """What could run batches: engines with what they serve, models that do not load.
+
+    `loadable` are the models that some managed engine could load; `pinned` names the
+    engines that alone may, where that is so.
+    """
 
     engines: Sequence[Engine]
     serves: Mapping[int, frozenset[str]]
     broken: Mapping[str, str]
+    loadable: frozenset[str]
+    pinned: Mapping[str, Sequence[str]]
     control_worker: bool
     control_trouble: str = ""
 
@@ -38,9 +44,31 @@ class Site:
             return f"the model {quoted(model)} {self.broken[model]}"
         able = self.able(model)
         if not able:
-            return f"no engine serves the model {quoted(model)}"
+            return self._why_not_able(model)
         reasons = [obstacle(engine) for engine in able]
-        return reasons[0] if all(reasons) else None
+        if not all(reasons):
+            return None
+        pins = self.pinned.get(model, ())
+        if not all(engine.name in pins for engine in able):
+            return reasons[0]
+        return f"the model {quoted(model)} needs {_in_need(pins, able[0], reasons[0])}"
+
+    def _why_not_able(self, model: str) -> str:
+        managed = any(e.kind == Engine.Kind.MANAGED for e in self.engines)
+        if managed and model in self.loadable:
+            return (
+                f"all engines are reserved for other models than {quoted(model)}: pin it"
+                " to one of them, or let one load any model"
+            )
+        return f"no engine serves the model {quoted(model)}"
+
+
+def _in_need(pins: Sequence[str], engine: Engine, reason: str) -> str:
+    """The engines that a pinned model needs, and what keeps the first of them."""
+    own = f"the engine {engine.name} "
+    if len(pins) == 1 and reason.startswith(own):
+        return f"{own.rstrip()}, which {reason.removeprefix(own)}"
+    return f"the engine {' or '.join(pins)}: {reason}"
 
 
 def obstacle(engine: Engine) -> str:
@@ -74,9 +102,14 @@ def read_site() -> Site:
             host_alive=_flag(Q(host_heartbeat__gt=fresh)),
         )
     )
-    models = list(ServedModel.objects.all())
+    models = list(
+        ServedModel.objects.select_related("base").prefetch_related(
+            "engines", "base__engines"
+        )
+    )
     enabled = {m.name for m in models if m.state == ServedModel.State.ENABLED}
-    loadable = frozenset(m.name for m in models if m.source and m.name in enabled)
+    loadable = frozenset(m.name for m in models if m.is_loadable)
+    pinned = {m.name: [e.name for e in (m.base or m).engines.all()] for m in models}
     external: defaultdict[int, set[str]] = defaultdict(set)
     pairs = EngineModel.objects.values_list("engine", "served_model__name")
     for engine, name in pairs:
@@ -86,16 +119,23 @@ def read_site() -> Site:
     return Site(
         engines,
         {
-            e.pk: loadable
+            e.pk: frozenset(m for m in loadable if _may_load(e, pinned[m]))
             if e.kind == Engine.Kind.MANAGED
             else frozenset(external[e.pk] & enabled)
             for e in engines
         },
-        {m.name: _broken(m) for m in models if m.state != ServedModel.State.ENABLED},
+        {m.name: why for m in models if (why := _broken(m))},
+        loadable,
+        {name: pins for name, pins in pinned.items() if pins},
         bool(troubles),
         # One that can work is enough.
         troubles[0] if troubles and all(troubles) else "",
     )
+
+
+def _may_load(engine: Engine, pins: Sequence[str]) -> bool:
+    """As ServedModelQuerySet.placed_on() says."""
+    return engine.name in pins if pins else not engine.reserved
 
 
 def _flag(condition: Q) -> ExpressionWrapper[Q]:
@@ -103,6 +143,11 @@ def _flag(condition: Q) -> ExpressionWrapper[Q]:
 
 
 def _broken(model: ServedModel) -> str:
+    """Why no engine runs the model, as the end of a sentence about it; "" if one might."""
     if model.state == ServedModel.State.DISABLED:
         return "is disabled"
-    return f"does not load: {quoted(model.state_reason, 300)}"
+    if model.state == ServedModel.State.FAILED:
+        return f"does not load: {quoted(model.state_reason, 300)}"
+    if model.base and (why := _broken(model.base)):
+        return f"needs its base model {quoted(model.base.name)}, which {why}"
+    return ""

@@ -333,7 +333,7 @@ class Feeder:
             wanted = next(
                 (
                     work
-                    for work in engine_side.best_works(engine, seen, snapshot)
+                    for work in engine_side.best_works(seen, snapshot)
                     if wants_claim(
                         work,
                         queued=snapshot.queued,

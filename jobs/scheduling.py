@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 # A batch whose window ends within this time goes before others of its priority.
 AT_RISK_SECONDS = 3600.0
@@ -37,6 +37,17 @@ def rank(work: Iterable[Work], *, load: Mapping[int, float], now: float) -> list
         return (share, -w.priority, not at_risk, w.created, w.batch, w.model)
 
     return sorted(work, key=key)
+
+
+def as_loaded(
+    work: Iterable[Work], *, served: Collection[str], loaded: str
+) -> set[Work]:
+    """The work, where that of all models that an engine serves counts as one's.
+
+    `loaded` stands for itself and the adapters `served` beside it, none of which needs
+    a swap.
+    """
+    return {replace(w, model=loaded) if w.model in served else w for w in work}
 
 
 def choose_model(

@@ -412,6 +412,8 @@ class Submitter:
         result.engine_id = self._target.engine
         result.provenance = dict(self._target.provenance)
         model = held.claim.work.model
+        if model in self._target.adapters:
+            result.provenance["adapter_source"] = self._target.adapters[model]
         if self._target.names.get(model, model) != model:
             result.provenance["rewritten"] = ["model"]
         held.unanswered -= 1

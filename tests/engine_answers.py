@@ -35,6 +35,8 @@ class State:
     source: str
     delay: float
     api_key: str
+    lora_rank: int = 0
+    adapters: dict[str, str] = field(default_factory=dict)
     started: int = field(default_factory=lambda: int(time.time()))
     running: int = 0
     most_running: int = 0
@@ -352,7 +354,11 @@ def tokenize(state: State, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def models(state: State) -> dict[str, Any]:
-    """/v1/models."""
+    """/v1/models: the served names, then the adapters."""
+    known: list[tuple[str, str, str | None]] = [
+        *((name, state.source, None) for name in state.models),
+        *((name, path, state.models[0]) for name, path in state.adapters.items()),
+    ]
     return {
         "object": "list",
         "data": [
@@ -361,11 +367,11 @@ def models(state: State) -> dict[str, Any]:
                 "object": "model",
                 "created": state.started,
                 "owned_by": "vllm",
-                "root": state.source,
-                "parent": None,
-                "max_model_len": CONTEXT,
+                "root": root,
+                "parent": parent,
+                "max_model_len": None if parent else CONTEXT,
             }
-            for name in state.models
+            for name, root, parent in known
         ],
     }
 

@@ -25,22 +25,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from tests.engine_adapters import kill_self, load_adapter
 from tests.engine_answers import GENERATING, Refusal, State, metrics, models
 
 JSON_TYPE = "application/json"
+LOAD_ADAPTER = "/v1/load_lora_adapter"
 
 
 def fault_is_due(state: State, test: dict[str, Any]) -> bool:
@@ -50,16 +50,6 @@ def fault_is_due(state: State, test: dict[str, Any]) -> bool:
     key = str(test.get("key", ""))
     state.faults[key] += 1
     return state.faults[key] <= int(test["times"])
-
-
-def kill_self(wish: Any) -> None:
-    """SIGKILL this process; with a path as wish only when that file is not there."""
-    if isinstance(wish, str):
-        try:
-            Path(wish).touch(exist_ok=False)
-        except FileExistsError:
-            return
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def misbehave(
@@ -95,15 +85,23 @@ async def misbehave(
     return None
 
 
-async def generate(state: State, request: web.BaseRequest) -> web.Response:
-    """Answer a POST."""
-    received = await request.content.read()
+def parsed(received: bytes) -> dict[str, Any]:
+    """The object in a request's body; Refusal for anything else."""
     try:
         body = orjson.loads(received)
     except orjson.JSONDecodeError as error:
         raise Refusal(400, f"body is not JSON: {error}", "BadRequestError") from error
     if not isinstance(body, dict):
         raise Refusal(400, "body is not an object", "BadRequestError")
+    return body
+
+
+async def generate(state: State, request: web.BaseRequest) -> web.Response:
+    """Answer a POST."""
+    received = await request.content.read()
+    body = parsed(received)
+    if request.path == LOAD_ADAPTER:
+        return web.Response(text=await load_adapter(state, body))
     state.requests += 1
     if test := body.get("test"):
         if "key" in test:
@@ -112,7 +110,7 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
             return replaced
     if state.delay:
         await asyncio.sleep(state.delay)
-    if body.get("model") not in state.models:
+    if body.get("model") not in {*state.models, *state.adapters}:
         raise Refusal(
             404,
             f"The model `{body.get('model')}` does not exist.",
@@ -168,7 +166,7 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
         check_key(state, request)
         if request.method == "GET":
             return show(state, request.path)
-        if request.path not in GENERATING:
+        if request.path not in {*GENERATING, LOAD_ADAPTER}:
             raise Refusal(404, "Not Found", "NotFoundError")
         if request.method != "POST":
             raise Refusal(405, "Method Not Allowed", "BadRequestError")
@@ -222,6 +220,8 @@ def load(options: argparse.Namespace) -> None:
     while (left := end - time.monotonic()) > 0:
         say(f"Loading weights of {options.model}: {left:.1f} s left")
         time.sleep(min(left, 0.5))
+    if options.fail_lora and options.enable_lora:
+        sys.exit(f"RuntimeError: {options.fail_lora}")
     if options.fail_load:
         sys.exit(f"RuntimeError: {options.fail_load}")
 
@@ -233,6 +233,7 @@ async def serve(options: argparse.Namespace, sock: socket.socket) -> None:
         source=options.model,
         delay=options.delay,
         api_key=options.api_key,
+        lora_rank=options.max_lora_rank if options.enable_lora else 0,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -267,9 +268,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--api-key", default="")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds per request")
+    parser.add_argument("--enable-lora", action="store_true")
+    parser.add_argument("--max-lora-rank", type=int, default=16)
     parser.add_argument("--load-seconds", type=float, default=0.0)
     parser.add_argument(
         "--fail-load", default="", help="fail to load with this message"
+    )
+    parser.add_argument(
+        "--fail-lora", default="", help="fail to load with --enable-lora"
     )
     parser.add_argument(
         "--with-core", action="store_true", help="start a child process"

@@ -18,7 +18,8 @@ from .serializers import model_object
 @scope("models")
 def model_collection(request: Request) -> Response:
     """All models, by name."""
-    data = [model_object(model) for model in ServedModel.objects.enabled()]
+    enabled = ServedModel.objects.enabled().select_related("base")
+    data = [model_object(model) for model in enabled]
     return Response({"object": "list", "data": data})
 
 
@@ -26,7 +27,7 @@ def model_collection(request: Request) -> Response:
 @scope("models")
 def model_detail(request: Request, name: str) -> Response:
     """One model; its name may contain slashes."""
-    for model in ServedModel.objects.enabled():
+    for model in ServedModel.objects.enabled().select_related("base"):
         if model.name == name:
             return Response(model_object(model))
     raise unknown_model(name)

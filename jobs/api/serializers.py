@@ -163,12 +163,13 @@ def usage(batch: Batch) -> dict[str, Any] | None:
 
 
 def model_object(model: ServedModel) -> dict[str, Any]:
-    """OpenAI's model object."""
+    """OpenAI's model object; an adapter's names its base as vLLM does."""
     return {
         "id": model.name,
         "object": "model",
         "created": unix(model.created_at),
         "owned_by": "batchsite",
+        "parent": model.base.name if model.base else None,
     }
 
 

@@ -25,7 +25,10 @@ class LostToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the feeder and people ask of the engine, as of `now` (database time)."""
+    """What the feeder and people ask of the engine, as of `now` (database time).
+
+    `loadable`: the wanted model can be loaded, and here.
+    """
 
     now: datetime
     wanted: ServedModel | None
@@ -35,13 +38,16 @@ class Wishes:
     gpu_ids: str
     generation: int
     drained: bool
+    loadable: bool
 
 
 class HostRow:
     """Reads and writes one Engine row on behalf of the host that holds its token."""
 
-    def __init__(self, name: str, *, gpu_ids: str | None = None) -> None:
-        """Make the row if it is missing; `gpu_ids` None keeps what the row says."""
+    def __init__(
+        self, name: str, *, gpu_ids: str | None = None, reserved: bool | None = None
+    ) -> None:
+        """Make the row if it is missing; what is None stays as the row says."""
         engine, _ = Engine.objects.get_or_create(
             name=name, defaults={"kind": Engine.Kind.MANAGED}
         )
@@ -52,7 +58,8 @@ class HostRow:
         self.pk = engine.pk
         self.name = name
         self.token = processes.token()
-        self._gpu_ids = engine.gpu_ids if gpu_ids is None else gpu_ids
+        self.gpu_ids = engine.gpu_ids if gpu_ids is None else gpu_ids
+        self._told = {} if reserved is None else {"reserved": reserved}
 
     def acquire(self) -> str:
         """Take the token if its holder is silent for 15 s or provably gone.
@@ -68,7 +75,10 @@ class HostRow:
         if processes.provably_gone(holder):
             free |= Q(host_token=holder)
         won = row.filter(free).update(
-            host_token=self.token, host_heartbeat=Now(), gpu_ids=self._gpu_ids
+            host_token=self.token,
+            host_heartbeat=Now(),
+            gpu_ids=self.gpu_ids,
+            **self._told,
         )
         if won:
             return ""
@@ -95,7 +105,7 @@ class HostRow:
                 now=Now(),
                 worker_lives=Q(worker_heartbeat__gt=database_time(-STALE_SECONDS)),
             )
-            .select_related("wanted_model")
+            .select_related("wanted_model__base")
             .get()
         )
         annotated = vars(engine)
@@ -109,7 +119,23 @@ class HostRow:
             gpu_ids=engine.gpu_ids,
             generation=engine.generation,
             drained=engine.paused and engine.drained,
+            loadable=may_load(engine, engine.wanted_model),
         )
+
+    def may_load(self, model: ServedModel) -> bool:
+        """Whether the model can be loaded, and here."""
+        return may_load(Engine.objects.get(pk=self.pk), model)
+
+    def why_not(self, model: ServedModel) -> str:
+        """Why the model cannot be loaded here, in words."""
+        if model.state != ServedModel.State.ENABLED:
+            return f"it is {model.state}"
+        if not model.source:
+            return "only external engines serve it"
+        pins = list(model.engines.values_list("name", flat=True))
+        if pins:
+            return f"it is pinned to {', '.join(pins)}"
+        return "this engine is reserved for the models that are pinned to it"
 
     def release(self) -> None:
         """Give the token back, so that the next host need not wait."""
@@ -118,10 +144,18 @@ class HostRow:
         )
 
 
-def count_load_failure(model_id: int, *, limit: int, why: str) -> bool:
-    """One more failed load of a model; at `limit` it is failed. True when it is."""
+def may_load(engine: Engine, model: ServedModel | None) -> bool:
+    """Whether the managed engine can and may load the model."""
+    if model is None:
+        return False
+    here = ServedModel.objects.loadable().placed_on(engine)
+    return here.filter(pk=model.pk).exists()
+
+
+def count_load_failure(model_id: int, *, limit: int, why: str, times: int = 1) -> bool:
+    """One more failed load, or `times`; at `limit` the model is failed: then True."""
     row = ServedModel.objects.filter(pk=model_id)
-    row.update(load_failures=F("load_failures") + 1, state_reason=why)
+    row.update(load_failures=F("load_failures") + times, state_reason=why)
     return bool(
         row.filter(load_failures__gte=limit, state=ServedModel.State.ENABLED).update(
             state=ServedModel.State.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from jobs import processes
 from jobs.models import Engine, ServedModel
 
 from . import install, vllm
+from .adapters import Adapter
 from .child import Child, read_record, rotated_log
 
 
@@ -48,11 +50,17 @@ def launch(
     socket: Path,
     gpu_ids: str,
     gpu: bool,
-) -> Child:
-    """Start vLLM, or what BATCHSITE_ENGINE_MODULE names; OSError when it cannot run."""
+    adapters: Sequence[Adapter] = (),
+) -> tuple[Child, vllm.LoraRoom]:
+    """Start vLLM, or what BATCHSITE_ENGINE_MODULE names; OSError when it cannot run.
+
+    There is room for the model's adapters in it, which are loaded once it serves.
+    """
     python = install.engine_python()
     run_dir = Path(settings.RUN_DIR)
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lora = vllm.lora_arguments(model.engine_args, [one.rank for one in adapters])
+    room = vllm.lora_room([*lora, *model.engine_args])
     command = vllm.command_line(
         python=python,
         module=settings.BATCHSITE_ENGINE_MODULE,
@@ -62,6 +70,7 @@ def launch(
         socket_path=str(socket),
         gpu=gpu,
         cpu_flags=vllm.cpu_flags(),
+        lora=lora,
     )
     env = vllm.environment(
         os.environ,
@@ -71,8 +80,10 @@ def launch(
         gpu_ids=gpu_ids,
         own_python=str(python) == sys.executable,
         secrets=external_key_names(),
+        lora=bool(room.rank),
+        adapters=[one.source for one in adapters],
     )
-    return Child(
+    child = Child(
         command=command,
         env=env,
         # Not the checkout: its folders must not be taken for packages.
@@ -82,6 +93,7 @@ def launch(
         generation=generation,
         record=record_path(engine),
     )
+    return child, room
 
 
 def external_key_names() -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,28 @@ def identity(client: EngineClient, *, timeout: float = 10) -> Identity:
     Raises EngineUnreachable, or BadAnswer when /v1/models is refused or no list.
     """
     return asyncio.run(_identity(client, timeout))
+
+
+def load_adapter(
+    client: EngineClient, *, name: str, source: str, timeout: float
+) -> str:
+    """Have vLLM serve a LoRA adapter by that name; "" or its reason why not.
+
+    Raises EngineUnreachable when there is no answer within `timeout` seconds.
+    """
+    body = json.dumps({"lora_name": name, "lora_path": source}).encode()
+    answer = asyncio.run(_post(client, "/v1/load_lora_adapter", body, timeout))
+    if answer.status == 200:
+        return ""
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"it answers with status {answer.status}"
+
+
+async def _post(client: EngineClient, path: str, body: bytes, timeout: float) -> Answer:
+    async with client:
+        return await client.post(path, body, timeout=timeout)
 
 
 async def _get(client: EngineClient, path: str, timeout: float) -> Answer:

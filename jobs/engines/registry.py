@@ -10,14 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from jobs.models import Engine, EngineModel, ServedModel
 
 from . import install, probe, vllm
+from .adapters import CONFIG, BadAdapter, rank_of
 from .client import EngineClient, EngineUnreachable, root_url
 
 DEFAULT_WINDOW = 64
+# What to do in place of an argument that is refused.
+HINTS = {
+    "--revision": " Use --revision.",
+    "--lora-modules": " Add each adapter as a model, with --base.",
+}
 ENGINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 
 
@@ -42,20 +49,23 @@ def add_model(
     source: str,
     revision: str = "",
     engine_args: Sequence[str] = (),
+    base: str = "",
+    engines: Sequence[str] | None = None,
 ) -> tuple[ServedModel, bool]:
     """Register a model that managed engines load, or change it; True when it is new.
 
-    A path is made absolute and must hold a config.json. A failed model is enabled
-    again. Raises CannotRegister.
+    A path is made absolute and must hold a config.json, that of a LoRA adapter of `base`
+    an adapter_config.json. `engines` pins the model to these alone; none: to no engine,
+    None: as it was. A failed model is enabled again. Raises CannotRegister.
     """
     check_name(name, "model")
     if own := vllm.own_argument(engine_args):
-        hint = " Use --revision." if own == "--revision" else ""
-        raise CannotRegister(f"{own} is set by Batchsite itself.{hint}")
+        raise CannotRegister(f"{own} is set by Batchsite itself.{HINTS.get(own, '')}")
     values = {
-        "source": checked_source(source),
+        "source": checked_source(source, CONFIG if base else "config.json"),
         "revision": revision,
         "engine_args": list(engine_args),
+        "base": base_model(base) if base else None,
     }
     with transaction.atomic():
         model, created = ServedModel.objects.select_for_update().get_or_create(
@@ -67,7 +77,51 @@ def add_model(
             model.save(
                 update_fields=[*values, "state", "state_reason", "load_failures"]
             )
+        # Taken back with the transaction when it does not hold.
+        check_adapter(model)
+        pin(model, engines)
     return model, created
+
+
+def base_model(name: str) -> ServedModel:
+    """The model of that name; CannotRegister when there is none."""
+    try:
+        return ServedModel.objects.get(name=name)
+    except ServedModel.DoesNotExist:
+        raise CannotRegister(
+            f"There is no model {name!r} to be the base; add it first."
+        ) from None
+
+
+def check_adapter(model: ServedModel) -> None:
+    """Refuse an adapter that cannot be one; CannotRegister."""
+    try:
+        model.clean()
+    except ValidationError as error:
+        raise CannotRegister(" ".join(error.messages)) from error
+
+
+def pin(model: ServedModel, names: Sequence[str] | None) -> None:
+    """Let these managed engines alone load the model; none: any of them, None: as before.
+
+    Raises CannotRegister for a name that no managed engine has, and for an adapter.
+    """
+    if model.base is not None:
+        if names:
+            raise CannotRegister(
+                f"An adapter runs where its base runs: pin {model.base} instead."
+            )
+        names = []
+    if names is None:
+        return
+    managed = Engine.objects.filter(kind=Engine.Kind.MANAGED)
+    known = list(managed.values_list("name", flat=True))
+    if unknown := sorted(set(names) - set(known)):
+        raise CannotRegister(
+            f"There is no managed engine {unknown[0]!r}; 'manage.py runengine --name"
+            f" {unknown[0]}' makes it. Known: {', '.join(known) or 'none'}."
+        )
+    model.engines.set(managed.filter(name__in=names))
 
 
 def add_bundled_model() -> tuple[ServedModel, bool]:
@@ -103,8 +157,11 @@ def check_engine_name(name: str) -> None:
         )
 
 
-def checked_source(source: str) -> str:
-    """A Hugging Face id as it is, a path made absolute; CannotRegister if unusable."""
+def checked_source(source: str, needed: str) -> str:
+    """A Hugging Face id as it is, a path made absolute; CannotRegister if unusable.
+
+    `needed` is the file that a folder must hold.
+    """
     path = Path(source).expanduser()
     if not vllm.is_local(source) and not path.is_dir():
         if source.count("/") > 1 or not source.strip("/") or " " in source:
@@ -113,12 +170,23 @@ def checked_source(source: str) -> str:
             )
         return source
     path = path.resolve()
-    if not (path / "config.json").is_file():
-        raise CannotRegister(
-            f"{path} is no model folder: it has no config.json."
-            if path.is_dir()
-            else f"There is no folder {path}."
+    if not path.is_dir():
+        raise CannotRegister(f"There is no folder {path}.")
+    if not (path / needed).is_file():
+        hint = (
+            " It is a LoRA adapter: name its model with --base."
+            if (path / CONFIG).is_file()
+            else ""
         )
+        raise CannotRegister(
+            f"{path} is no {'adapter' if needed == CONFIG else 'model'} folder: it has"
+            f" no {needed}.{hint}"
+        )
+    if needed == CONFIG:
+        try:
+            rank_of(path)
+        except BadAdapter as error:
+            raise CannotRegister(f"{error}.") from error
     return str(path)
 
 

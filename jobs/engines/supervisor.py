@@ -22,6 +22,7 @@ from jobs.models import Engine, ServedModel
 from jobs.models.engines import HEARTBEAT_SECONDS
 
 from . import gpus, install, probe, vllm
+from .adapters import Adapters
 from .child import Child, clear_record, read_record, socket_path, tail
 from .client import EngineClient, EngineUnreachable
 from .hostrow import HostRow, LostToken, Wishes, clear_load_failures, count_load_failure
@@ -54,6 +55,7 @@ class EngineHost:
         self.preload = preload
         self.child: Child | None = None
         self.model: ServedModel | None = None
+        self.adapters = Adapters()
         self.wishes: Wishes | None = None
         self.record = record_path(row.name)
         self.log = log_path(row.name)
@@ -79,6 +81,7 @@ class EngineHost:
             "state_reason": "cleans up after the last host",
             "state_since": timezone.now(),
             "loaded_model_id": None,
+            "loaded_adapters": {},
             "socket_path": "",
             "version": "",
             "gauges": {},
@@ -139,6 +142,7 @@ class EngineHost:
         if self.wishes is None or now - self._looked >= LOOK_SECONDS:
             self.wishes = self.row.read()
             self._looked = now
+            self.adapters.tend(ready=self.columns["state"] == State.READY)
 
     def _flush(self) -> None:
         reading = self.watch.latest
@@ -173,6 +177,9 @@ class EngineHost:
         model = self.wishes.wanted
         if model is None and self.preload:
             model = ServedModel.objects.filter(name=self.preload).first()
+        if model and model.base and not self.row.may_load(model):
+            # The base goes on without an adapter that does not load.
+            model = model.base
         if model is None:
             self._move(State.STOPPED, WAITS)
         elif model.state == ServedModel.State.FAILED:
@@ -180,8 +187,12 @@ class EngineHost:
                 State.FAILED,
                 f"{model} does not load and is given up: {model.state_reason}",
             )
-        elif model.state != ServedModel.State.ENABLED or not model.source:
-            self._move(State.STOPPED, f"{model} is wanted, which cannot be loaded here")
+        elif not self.row.may_load(model):
+            self._pause(1)
+            self._move(
+                State.STOPPED,
+                f"{model} is wanted, which cannot be loaded here: {self.row.why_not(model)}",
+            )
         elif not install.is_installed():
             self._pause(10)
             self._move(
@@ -192,13 +203,14 @@ class EngineHost:
         elif not clear_record(self.record, timeout=2):
             self._move(State.FAILED, "waits for the last engine's processes to end")
         else:
-            self._start(model, self.wishes)
+            self._start(model.base or model, self.wishes)
 
     def _start(self, model: ServedModel, wishes: Wishes) -> None:
         """Raise the generation in the database, then start the process."""
         generation = self.columns["generation"] + 1
         before = dict(self.columns)
         try:
+            self.adapters.settle()
             socket = socket_path(settings.RUN_DIR, self.row.name, generation)
             self._move(
                 State.LOADING,
@@ -209,15 +221,17 @@ class EngineHost:
                 version="",
             )
             self._flush()
-            self.child = launch(
+            adapters = Adapters(model, str(socket))
+            self.child, adapters.room = launch(
                 model,
                 engine=self.row.name,
                 generation=generation,
                 socket=socket,
                 gpu_ids=wishes.gpu_ids,
                 gpu=gpus.present(),
+                adapters=adapters.first,
             )
-            self.model = model
+            self.model, self.adapters = model, adapters
         except DATABASE_GONE:
             self.columns = before
             raise
@@ -240,7 +254,10 @@ class EngineHost:
         elif elapsed > settings.BATCHSITE_ENGINE_START_TIMEOUT:
             self._load_failed(child, f"was not ready after {elapsed:.0f} s")
         elif probe.health(self._client()) == 200:
-            self._ready(model)
+            if self.adapters.are_in():
+                self._ready(model)
+            else:
+                self._move(State.LOADING, f"serves {model}, {self.adapters.doing()}")
         elif time.monotonic() - self._answered >= LOOK_SECONDS:
             self._answered = time.monotonic()
             lines = vllm.log_lines(tail(self.log))
@@ -263,6 +280,7 @@ class EngineHost:
             State.READY,
             f"serves {model}",
             loaded_model_id=model.pk,
+            loaded_adapters=self.adapters.loaded,
             version=about.version,
             gauges={},
         )
@@ -270,12 +288,11 @@ class EngineHost:
     # --- running
 
     def _other_model(self) -> ServedModel | None:
-        """The loadable model that is wanted instead of the present one."""
-        wanted = self.wishes.wanted if self.wishes else None
+        """The loadable model that is wanted and that no part of this start can serve."""
+        wanted = self.wishes.wanted if self.wishes and self.wishes.loadable else None
         if wanted is None or self.model is None or wanted.pk == self.model.pk:
             return None
-        loadable = wanted.state == ServedModel.State.ENABLED and wanted.source
-        return wanted if loadable else None
+        return None if self.adapters.serve(wanted) else wanted
 
     def _drained(self) -> bool:
         """Whether people asked to unload the model until they resume the engine."""
@@ -296,6 +313,8 @@ class EngineHost:
             self._move(State.DRAINING, f"finishes its requests; then {then}")
             # Read the row anew after the move is written: see _while_draining.
             self._drain_began = self.wishes = None
+        elif (served := self.adapters.loaded) != self.columns["loaded_adapters"]:
+            self._move(State.READY, f"serves {self.model}", loaded_adapters=served)
         elif now - self._written >= HEARTBEAT_SECONDS:
             self._look_at(child)
 
@@ -340,6 +359,7 @@ class EngineHost:
 
     def _begin_stop(self, reason: str) -> None:
         if self.child is not None:
+            self.adapters.end()
             self.child.terminate()
             self._move(State.STOPPING, reason)
 
@@ -362,12 +382,13 @@ class EngineHost:
         if not self._cleared(child):
             return
         reason = f"{why or child.why()}: {vllm.why_it_ended(tail(self.log))}"
-        self._failed_load = reason
+        culprit = self.adapters.blame(reason)
+        self._failed_load = "" if culprit else reason
         self._crashes += 1
         seconds = self._pause()
         self._move(
             State.FAILED,
-            f"{self.model} did not load, it is tried again in {seconds:.0f} s; {reason}",
+            f"{culprit or self.model} did not load, it is tried again in {seconds:.0f} s; {reason}",
             loaded_model_id=None,
             socket_path="",
             gauges={},
@@ -382,6 +403,7 @@ class EngineHost:
         last_words = vllm.why_it_ended(tail(self.log), lines_shown=3)
         reason = f"{why or child.why()}: {last_words}"
         self.model = None
+        self.adapters.blame(reason)
         self._move(
             State.FAILED,
             f"crashed, starts again in {seconds:.0f} s; {reason}",

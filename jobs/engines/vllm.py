@@ -11,7 +11,8 @@ from pathlib import Path
 # What Batchsite itself sets for every engine.
 OWN_ARGUMENTS = frozenset(
     {
-        *("--api-key", "--grpc", "--headless", "--host", "--model", "--port"),
+        *("--api-key", "--grpc", "--headless", "--host", "--lora-modules", "--model"),
+        "--port",
         *("--revision", "--served-model-name", "--ssl-certfile", "--uds"),
     }
 )
@@ -19,6 +20,13 @@ OWN_ARGUMENTS = frozenset(
 CPU_DEFAULTS = ("--enforce-eager",)
 # vLLM's own defaults, by which a feeder sizes its window.
 DEFAULT_MAX_NUM_SEQS = {"cpu": 128, "gpu": 256}
+# The ranks that vLLM makes room for, and the one it takes without being told.
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+DEFAULT_LORA_RANK = 16
+# Each adapter that may run beside others costs memory of the GPU; further ones take turns.
+MOST_LORAS_AT_ONCE = 8
+# Adapters are kept in the host's memory, with places for some that come later.
+LEAST_LORA_PLACES = 16
 SECRETS = re.compile(
     r"^(SECRET_KEY|DATABASE_URL|EMAIL_URL|SENTRY_DSN|PGPASSWORD|BATCHSITE_.*KEY"
     r"|BATCHSITE_.*SECRET.*|BATCHSITE_.*PASSWORD)(_FILE|_FALLBACKS)?$"
@@ -45,6 +53,14 @@ class ModelSpec:
     engine_args: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LoraRoom:
+    """What an engine start has room for: adapters of up to that rank (0: none)."""
+
+    rank: int = 0
+    places: int = 0
+
+
 def is_local(source: str) -> bool:
     """Whether a model's source is a path rather than a Hugging Face id."""
     return source.startswith(("/", "./", "../", "~"))
@@ -58,11 +74,13 @@ def command_line(
     socket_path: str,
     gpu: bool,
     cpu_flags: str = "",
+    lora: Sequence[str] = (),
 ) -> list[str]:
     """The whole command that serves `model` on a Unix socket.
 
     A model's own arguments come after the defaults, so that they win; what Batchsite
-    relies on comes last. `cpu_flags` are those of /proc/cpuinfo.
+    relies on comes last. `cpu_flags` are those of /proc/cpuinfo, `lora` those of
+    lora_arguments().
     """
     defaults = [] if gpu else [*CPU_DEFAULTS, "--dtype", cpu_dtype(cpu_flags)]
     revision = ["--revision", model.revision] if model.revision else []
@@ -72,6 +90,7 @@ def command_line(
         module,
         "--disable-uvicorn-access-log",
         *defaults,
+        *lora,
         *model.engine_args,
         *(
             "--model",
@@ -83,6 +102,36 @@ def command_line(
         *("--served-model-name", model.name),
         *("--uds", socket_path),
     ]
+
+
+def lora_arguments(engine_args: Sequence[str], ranks: Sequence[int]) -> list[str]:
+    """Arguments that make room for adapters of these ranks (0: not known); [] for none.
+
+    They are defaults: what `engine_args` say of --max-loras and so on wins.
+    """
+    if not ranks:
+        return []
+    least = max(rank or DEFAULT_LORA_RANK for rank in ranks)
+    fits = next((rank for rank in LORA_RANKS if rank >= least), LORA_RANKS[-1])
+    at_once = min(len(ranks), MOST_LORAS_AT_ONCE)
+    at_once = _number(engine_args, "--max-loras") or at_once
+    places = max(len(ranks), LEAST_LORA_PLACES, at_once)
+    return [
+        "--enable-lora",
+        *("--max-lora-rank", str(fits)),
+        *("--max-loras", str(at_once)),
+        *("--max-cpu-loras", str(places)),
+    ]
+
+
+def lora_room(arguments: Sequence[str]) -> LoraRoom:
+    """The room that an engine started with these arguments has."""
+    if "--enable-lora" not in arguments:
+        return LoraRoom()
+    places = _number(arguments, "--max-cpu-loras") or _number(arguments, "--max-loras")
+    return LoraRoom(
+        _number(arguments, "--max-lora-rank") or DEFAULT_LORA_RANK, places or 1
+    )
 
 
 def cpu_dtype(cpu_flags: str) -> str:
@@ -103,12 +152,15 @@ def environment(
     gpu_ids: str = "",
     own_python: bool = False,
     secrets: Sequence[str] = (),
+    lora: bool = False,
+    adapters: Sequence[str] = (),
 ) -> dict[str, str]:
     """The engine's environment: ours without the site's secrets, and vLLM's settings.
 
     `own_python` says that the engine runs on the site's interpreter, whose search path
-    it then keeps. `secrets` are names of further variables to leave out. A variable of
-    vLLM that is set already is kept.
+    it then keeps. `secrets` are names of further variables to leave out. `lora` says that
+    adapters can be loaded, `adapters` are the sources of those that will be. A variable
+    of vLLM that is set already is kept.
     """
     dropped = {"VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE", *secrets}
     if not own_python:
@@ -125,7 +177,11 @@ def environment(
         # Engines are started by processes with threads, which fork does not survive.
         "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
     }
-    if is_local(source):
+    if lora:
+        # The call that loads an adapter. Its callers share a private socket, and no
+        # request of a batch can name its path.
+        result["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if all(map(is_local, (source, *adapters))):
         result["HF_HUB_OFFLINE"] = "1"
     if gpu_ids:
         result["CUDA_VISIBLE_DEVICES"] = gpu_ids
@@ -140,14 +196,20 @@ def environment(
 
 def max_num_seqs(engine_args: Sequence[str], *, gpu: bool) -> int:
     """How many requests such an engine runs at once: its argument or vLLM's default."""
-    given = 0
-    for position, argument in enumerate(engine_args):
-        name, _, value = argument.partition("=")
-        if name != "--max-num-seqs":
-            continue
-        value = value or " ".join(engine_args[position + 1 : position + 2])
-        given = int(value) if value.isdecimal() else given
+    given = _number(engine_args, "--max-num-seqs")
     return given or DEFAULT_MAX_NUM_SEQS["gpu" if gpu else "cpu"]
+
+
+def _number(arguments: Sequence[str], wanted: str) -> int:
+    """The argument's value, the last where it is given twice; 0 where it is not given."""
+    given = 0
+    for position, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name != wanted:
+            continue
+        value = value or " ".join(arguments[position + 1 : position + 2])
+        given = int(value) if value.isdecimal() else given
+    return given
 
 
 def own_argument(engine_args: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0005_bytes_of_a_team'),
+        ('jobs', '0007_adapters_and_pins'),
     ]
 
     operations = [

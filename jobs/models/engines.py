@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import ExpressionWrapper, Q
+from django.db.models import Exists, ExpressionWrapper, OuterRef, Q
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from jobs.health import closed_gates
@@ -30,19 +32,33 @@ def database_time(offset_seconds: float = 0) -> Combinable:
 
 class ServedModelQuerySet(models.QuerySet["ServedModel"]):
     def enabled(self) -> ServedModelQuerySet:
-        """Models that batches may name."""
-        return self.filter(state=ServedModel.State.ENABLED)
+        """Models that batches may name; an adapter as long as its base is one."""
+        enabled = ServedModel.State.ENABLED
+        base = Q(base__isnull=True) | Q(base__state=enabled)
+        return self.filter(base, state=enabled)
 
     def loadable(self) -> ServedModelQuerySet:
-        """Models that a managed engine can load."""
-        return self.enabled().exclude(source="")
+        """Models that managed engines can load."""
+        return self.enabled().exclude(source="").exclude(base__source="")
+
+    def placed_on(self, engine: Engine) -> ServedModelQuerySet:
+        """Models that the managed engine may load: pinned to it, or pinned nowhere.
+
+        The latter only if it is not reserved. An adapter goes where its base goes.
+        """
+        pins = ServedModel.engines.through._default_manager.filter(
+            servedmodel_id=Coalesce(OuterRef("base_id"), OuterRef("pk"))
+        )
+        here = Exists(pins.filter(engine_id=engine.pk))
+        return self.filter(here if engine.reserved else here | ~Exists(pins))
 
 
 class ServedModel(models.Model):
     """A model by its public name, the one that requests carry.
 
     `source` is a Hugging Face id or a local path; empty when only external engines
-    serve the model.
+    serve the model. With a `base` it is a LoRA adapter, which an engine that has the
+    base loaded serves beside it.
     """
 
     class State(models.TextChoices):
@@ -55,6 +71,21 @@ class ServedModel(models.Model):
     revision = models.CharField(max_length=100, blank=True)
     engine_args = models.JSONField(
         default=list, blank=True, help_text="Arguments for vLLM, as a list of strings."
+    )
+    base = models.ForeignKey(
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="adapters",
+        help_text="The model that this LoRA adapter belongs to.",
+    )
+    engines = models.ManyToManyField(
+        "jobs.Engine",
+        blank=True,
+        related_name="pinned_models",
+        limit_choices_to={"kind": "managed"},
+        help_text="The managed engines that may load it; none chosen: any of them.",
     )
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.ENABLED
@@ -77,16 +108,43 @@ class ServedModel(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_loadable(self) -> bool:
+        """As ServedModelQuerySet.loadable() says."""
+        parts = [self, self.base] if self.base else [self]
+        return all(m.source and m.state == self.State.ENABLED for m in parts)
+
+    def clean(self) -> None:
+        """Refuse what cannot be an adapter, in words; ValidationError."""
+        base = self.base
+        if base is None:
+            return
+        if base == self or base.base_id is not None:
+            raise ValidationError(f"{base} cannot be a base: it is an adapter itself.")
+        if self.pk and self.adapters.exists():
+            raise ValidationError(f"{self} has adapters: it cannot be one.")
+        if not base.source:
+            raise ValidationError(
+                f"{base} is served by external engines only; an adapter needs a base"
+                " that managed engines load."
+            )
+        if self.engine_args or self.revision:
+            raise ValidationError(
+                "An adapter has no engine arguments and no revision of its own. vLLM"
+                f" takes the arguments of {base}; download another revision into a"
+                " folder and name that as the source."
+            )
+
 
 class EngineQuerySet(models.QuerySet["Engine"]):
     def with_live_worker(self) -> EngineQuerySet:
         """Engines whose worker gave a sign of life in the last 15 s."""
         return self.filter(worker_heartbeat__gt=database_time(-STALE_SECONDS))
 
-    def served_by_up(self, own: str) -> EngineQuerySet:
+    def served_by_up(self, own: Collection[str]) -> EngineQuerySet:
         """Engines whose workers `manage.py up` runs: its own and all external ones."""
         return self.filter(
-            Q(kind=Engine.Kind.EXTERNAL) | Q(kind=Engine.Kind.MANAGED, name=own)
+            Q(kind=Engine.Kind.EXTERNAL) | Q(kind=Engine.Kind.MANAGED, name__in=own)
         )
 
 
@@ -94,8 +152,9 @@ class Engine(models.Model):
     """An OpenAI-compatible HTTP server that runs requests.
 
     One writer per column: the host (`runengine`) writes state, loaded_model,
-    generation and the gauges; the engine worker writes wanted_model (comparing the
-    generation), in_flight, fault and gates; people write paused and drained.
+    loaded_adapters, generation and the gauges; the engine worker writes wanted_model
+    (comparing the generation), in_flight, fault and gates; people write paused, drained
+    and reserved.
     """
 
     class Kind(models.TextChoices):
@@ -138,6 +197,11 @@ class Engine(models.Model):
     wanted_model = models.ForeignKey(
         ServedModel, models.SET_NULL, null=True, blank=True, related_name="wanted_on"
     )
+    loaded_adapters = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Adapters that it serves beside the loaded model: name to source.",
+    )
     in_flight = models.PositiveIntegerField(default=0)
     paused = models.BooleanField(default=False)
     drained = models.BooleanField(
@@ -148,6 +212,9 @@ class Engine(models.Model):
         default=dict,
         blank=True,
         help_text="Readings for which the worker claims nothing, and earlier ones.",
+    )
+    reserved = models.BooleanField(
+        default=False, help_text="Load only the models that are pinned to it."
     )
     fault = models.TextField(
         blank=True, help_text="Why the worker claims nothing just now, in words."
@@ -213,6 +280,11 @@ class Engine(models.Model):
     def gate_reasons(self) -> list[str]:
         """Why the worker claims nothing, by readings of GPUs and disks, in words."""
         return [gate.reason for gate in closed_gates(self.gates)]
+
+    def served_names(self) -> list[str]:
+        """What a managed engine has loaded: the model and its adapters, by name."""
+        model = self.loaded_model
+        return [model.name, *self.loaded_adapters] if model else []
 
 
 class EngineModel(models.Model):

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models import (
+    BooleanField,
+    ExpressionWrapper,
+    Q,
+    prefetch_related_objects,
+)
 
+from jobs.engines import sharing
 from jobs.health import Closure, ended_gates
 from jobs.models import Batch, Engine, WorkerProcess
 from jobs.models.engines import STALE_SECONDS, database_time
@@ -63,6 +69,7 @@ class EngineCard:
     closed: list[str]
     ended: list[Past]
     mends: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,14 @@ def engines() -> list[Engine]:
             host_alive=_flag(Q(host_heartbeat__gt=fresh)),
         )
     )
+
+
+def cards() -> list[EngineCard]:
+    """All engines as their cards show them; two queries."""
+    known = engines()
+    prefetch_related_objects(known, "pinned_models")
+    living = [engine for engine in known if _host_alive(engine)]
+    return [card(engine, living) for engine in known]
 
 
 def _flag(condition: Q) -> ExpressionWrapper[Q]:
@@ -194,11 +209,12 @@ def _may_serve(engine: Engine, model: str) -> bool:
     """Whether the engine may run the model; "" stands for several."""
     if engine.kind == Engine.Kind.EXTERNAL:
         return True
-    return engine.loaded_model is not None and model in ("", engine.loaded_model.name)
+    served = engine.served_names()
+    return bool(served) and (not model or model in served)
 
 
-def card(engine: Engine) -> EngineCard:
-    """The engine with its words and bars."""
+def card(engine: Engine, living: Iterable[Engine]) -> EngineCard:
+    """The engine with its words and bars, among those whose hosts are alive."""
     loading = _dictionary(engine.gauges.get("loading"))
     if engine.state != Engine.State.LOADING:
         loading = {}
@@ -221,7 +237,8 @@ def card(engine: Engine) -> EngineCard:
         # Only a worker that is alive opens them again.
         engine.gate_reasons if _worker_alive(engine) else [],
         [_past(closure) for closure in ended_gates(engine.gates)],
-        _mends(engine),
+        [*_mends(engine), *_shares(engine, living)],
+        _facts(engine),
     )
 
 
@@ -261,6 +278,30 @@ def _mends(engine: Engine) -> list[tuple[str, str]]:
             )
         )
     return missing
+
+
+def _shares(engine: Engine, living: Iterable[Engine]) -> list[tuple[str, str]]:
+    """GPUs that others use too, with the command that gives it its own."""
+    if not _host_alive(engine):
+        return []
+    command = f"manage.py runengine --name {engine.name} --gpus …"
+    return [
+        (f"{words}. Give each engine its own with", command)
+        for words in sharing.warnings(engine.name, engine.gauges.get("gpus"), living)
+    ]
+
+
+def _facts(engine: Engine) -> list[tuple[str, str]]:
+    """What it serves beside its model, and which models belong to it."""
+    found = []
+    if adapters := engine.served_names()[1:]:
+        found.append(("adapters", ", ".join(map(printable, adapters))))
+    pinned = [printable(model.name) for model in engine.pinned_models.all()]
+    if engine.reserved:
+        found.append(("reserved for", ", ".join(pinned) or "no model yet"))
+    elif pinned:
+        found.append(("pinned here", ", ".join(pinned)))
+    return found
 
 
 def _gauges(engine: Engine) -> list[Gauge]:

@@ -100,7 +100,7 @@ def file_download(request: HttpRequest, code: str) -> FileResponse:
 @login_required
 def engine_list(request: HttpRequest) -> HttpResponse:
     """Engines with their state in words, gauges and what is missing."""
-    cards = [engines.card(engine) for engine in engines.engines()]
+    cards = engines.cards()
     may_manage = permissions.may_run_site(person(request))
     ctx = {"cards": cards, "address": request.path, "may_manage": may_manage}
     if getattr(request, "htmx", False):
@@ -126,6 +126,7 @@ def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
             card.closed,
             card.ended,
             card.mends,
+            card.facts,
         )
         for card in cards
     ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
 from pytest_django import Settings
 
 from batchsite.accounts.models import Installation
@@ -109,3 +111,21 @@ def test_report_for_people_shows_how_to_mend(settings: Settings) -> None:
     assert "MISSING  Engine environment: vllm" in out.getvalue()
     assert "-> manage.py installengine" in out.getvalue()
     assert "1 needed thing(s) missing." in out.getvalue()
+
+
+def test_engines_that_share_a_gpu_are_named() -> None:
+    now = timezone.now()
+    for name, uuids in (("gpu0", "ab"), ("gpu1", "bc"), ("gpu2", "c"), ("gpu3", "d")):
+        gpus = [{"uuid": f"GPU-{u}", "index": ord(u) - ord("a")} for u in uuids]
+        Engine.objects.create(
+            name=name, kind="managed", host_heartbeat=now, gauges={"gpus": gpus}
+        )
+    # One whose host is gone uses nothing any more.
+    Engine.objects.filter(name="gpu2").update(host_heartbeat=now - timedelta(minutes=1))
+    well, found = doctor()
+    assert well
+    text = "GPU 1 is also used by the engine {}; together they may need more memory"
+    assert found["GPUs of gpu0"]["text"].startswith(text.format("gpu1"))
+    assert found["GPUs of gpu1"]["text"].startswith(text.format("gpu0"))
+    assert "runengine --name gpu1 --gpus" in found["GPUs of gpu1"]["mend"]
+    assert not {"GPUs of gpu2", "GPUs of gpu3"} & found.keys()

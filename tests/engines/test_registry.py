@@ -11,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from jobs.models import Engine, EngineModel, ServedModel
+from tests.engine_adapters import make_adapter
 from tests.engine_process import engine_process
 from tests.postgres import free_port
 from tests.site import Site
@@ -89,12 +90,75 @@ def test_addmodel_leaves_a_disabled_model_disabled() -> None:
         (["tiny", "--source", "o/t", "--engine-args", "--uds /x"], "--uds is set by"),
         (["t", "--source", "o/t", "--engine-args=--revision=x"], "Use --revision"),
         (["t", "--source", "o/t", "--engine-args", "'open"], "cannot be split"),
+        (["t", "--source", "o/t", "--engine-args=--lora-modules a=b"], "with --base"),
+        (["t", "--source", "o/t", "--base", "no"], "no model 'no' to be the base"),
+        (["t", "--source", "o/t", "--engine", "gpu9"], "no managed engine 'gpu9'"),
     ],
 )
 def test_addmodel_refuses_in_words(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run("addmodel", *arguments)
     assert not ServedModel.objects.exists()
+
+
+def test_addmodel_registers_an_adapter_of_a_model(tmp_path: Path) -> None:
+    run("addmodel", "base", "--source", "org/base")
+    folder = make_adapter(tmp_path / "tuned")
+    said = run("addmodel", "tuned", "--source", str(folder), "--base", "base")
+    assert said == f"Adapter tuned of base ({folder}) can be used in batches.\n"
+    tuned = ServedModel.objects.get(name="tuned")
+    assert (tuned.base, tuned.source) == (
+        ServedModel.objects.get(name="base"),
+        str(folder),
+    )
+    run("addmodel", "tuned", "--source", "org/tuned", "--base", "base")
+    tuned.refresh_from_db()
+    assert tuned.source == "org/tuned"
+
+
+def test_addmodel_refuses_what_is_no_adapter(tmp_path: Path, folder: Path) -> None:
+    Engine.objects.create(name="gpu0", kind="managed")
+    run("addmodel", "base", "--source", "org/base")
+    tuned = make_adapter(tmp_path / "tuned")
+    base = ("--base", "base")
+    for arguments, words in (
+        (["--source", str(tuned)], "It is a LoRA adapter: name its model with --base"),
+        (["--source", str(folder), *base], "no adapter folder"),
+        (
+            ["--source", str(make_adapter(tmp_path / "x", rank=0)), *base],
+            "ranks from 1",
+        ),
+        (["--source", str(tuned), *base, "--engine", "gpu0"], "pin base instead"),
+        (["--source", str(tuned), *base, "--revision", "v2"], "no revision"),
+        (
+            ["--source", str(tuned), *base, "--engine-args=--x"],
+            "no engine arguments",
+        ),
+    ):
+        with pytest.raises(CommandError, match=words):
+            run("addmodel", "tuned", *arguments)
+    assert ServedModel.objects.count() == 1
+
+
+def test_addmodel_pins_a_model_and_lets_it_go() -> None:
+    for name in ("gpu0", "gpu1", "gpu2"):
+        Engine.objects.create(name=name, kind="managed")
+    tiny = ("addmodel", "tiny", "--source", "org/tiny")
+    said = run(*tiny, "--engine", "gpu1", "--engine", "gpu2")
+    assert "Only gpu1 and gpu2 may load it." in said
+    model = ServedModel.objects.get()
+
+    def pins() -> list[str]:
+        return list(model.engines.values_list("name", flat=True))
+
+    assert "Only gpu1 and gpu2" in run(*tiny)
+    assert pins() == ["gpu1", "gpu2"]
+    run(*tiny, "--engine", "gpu0")
+    assert pins() == ["gpu0"]
+    assert "Only" not in run(*tiny, "--any-engine")
+    assert pins() == []
+    with pytest.raises(CommandError, match=r"Known: gpu0, gpu1, gpu2\."):
+        run(*tiny, "--engine", "gpu9")
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])

@@ -357,6 +357,14 @@ def test_token_is_free_when_nobody_holds_it_and_ours_again_after() -> None:
     assert Engine.objects.get().gpu_ids == "1"
 
 
+def test_a_host_reserves_its_engine_only_where_it_is_told_to() -> None:
+    for told, reserved in ((None, False), (True, True), (None, True), (False, False)):
+        row = HostRow("gpu0", reserved=told)
+        assert row.acquire() == ""
+        assert Engine.objects.get().reserved is reserved
+        row.release()
+
+
 def test_token_of_a_living_holder_elsewhere_is_respected() -> None:
     row = HostRow("gpu0")
     Engine.objects.update(

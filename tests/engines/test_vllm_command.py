@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.engines import vllm
-from jobs.engines.vllm import ModelSpec
+from jobs.engines.vllm import LoraRoom, ModelSpec
 
 PYTHON = Path("/opt/engine/bin/python")
 TINY = ModelSpec("tiny", "org/tiny")
@@ -127,6 +128,42 @@ def test_search_path_is_kept_for_the_sites_own_interpreter_alone() -> None:
 def test_window_follows_the_models_arguments(arguments: list[str], window: int) -> None:
     assert vllm.max_num_seqs(arguments, gpu=False) == window
     assert vllm.max_num_seqs([], gpu=True) == 256
+
+
+def test_room_for_adapters_is_what_they_need() -> None:
+    def lora(*ranks: int, own: Sequence[str] = ()) -> str:
+        return " ".join(vllm.lora_arguments(own, ranks))
+
+    assert lora() == ""
+    few = "--enable-lora --max-lora-rank 8 --max-loras 2 --max-cpu-loras 16"
+    assert lora(4, 8) == few
+    assert "--max-lora-rank 128" in lora(8, 100)
+    # One that vLLM must download first may have any rank; this is vLLM's own default.
+    assert "--max-lora-rank 16" in lora(8, 0)
+    assert "--max-loras 8 --max-cpu-loras 20" in lora(*[8] * 20)
+    assert "--max-loras 30 --max-cpu-loras 30" in lora(8, own=["--max-loras", "30"])
+
+
+def test_room_for_adapters_is_read_from_the_arguments() -> None:
+    assert vllm.lora_room(["--max-lora-rank", "64"]) == LoraRoom(0, 0)
+    assert vllm.lora_room(["--enable-lora"]) == LoraRoom(16, 1)
+    own = ["--max-lora-rank", "64", "--max-cpu-loras=4"]
+    assert vllm.lora_room([*vllm.lora_arguments(own, [8]), *own]) == LoraRoom(64, 4)
+
+
+def test_arguments_for_adapters_come_before_the_models_own() -> None:
+    model = ModelSpec("tiny", "org/tiny", engine_args=["--max-loras", "3"])
+    line = " ".join(command(model, lora=["--enable-lora", "--max-loras", "1"]))
+    assert "--enable-lora --max-loras 1 --max-loras 3 --model" in line
+
+
+def test_adapters_are_loaded_by_a_call_and_may_come_from_the_hub() -> None:
+    allowed = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+    assert allowed not in environment()
+    env = environment(source="/m/tiny", lora=True, adapters=["/m/tuned"])
+    assert (env[allowed], env["HF_HUB_OFFLINE"]) == ("1", "1")
+    env = environment(source="/m/tiny", lora=True, adapters=["/m/tuned", "org/tuned"])
+    assert "HF_HUB_OFFLINE" not in env
 
 
 def test_arguments_that_batchsite_sets_are_recognised() -> None:

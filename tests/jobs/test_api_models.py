@@ -37,7 +37,20 @@ def test_a_name_may_contain_slashes(api: APIClient, served: None, name: str) -> 
         "object": "model",
         "created": int(model.created_at.timestamp()),
         "owned_by": "batchsite",
+        "parent": None,
     }
+
+
+def test_an_adapter_names_its_parent(api: APIClient, served: None) -> None:
+    base = ServedModel.objects.get(name="tiny")
+    ServedModel.objects.create(name="tuned", source="/models/tuned", base=base)
+    found = {m["id"]: m for m in api.get("/v1/models").json()["data"]}
+    assert Model.model_validate(found["tuned"], strict=True).id == "tuned"
+    assert found["tuned"]["parent"] == "tiny"
+    assert found["tiny"]["parent"] is None
+    assert api.get("/v1/models/tuned").json() == found["tuned"]
+    ServedModel.objects.filter(pk=base.pk).update(state="disabled")
+    assert error_of(api.get("/v1/models/tuned"))[0] == 404
 
 
 @pytest.mark.parametrize("name", ["nothing", "off-disabled", "off-failed", "a%00b"])

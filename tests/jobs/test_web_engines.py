@@ -5,7 +5,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import User
-from jobs.models import Engine
+from jobs.models import Engine, ServedModel
 from tests.web import rows
 
 GAUGES = {
@@ -150,8 +150,8 @@ def test_polls_get_the_cards_alone_and_304(
         rows.managed(f"gpu{n}", gauges=GAUGES)
     client.force_login(owner)
 
-    # session, user, engines
-    with django_assert_num_queries(3):
+    # session, user, engines, the models that are pinned to them
+    with django_assert_num_queries(4):
         r = client.get("/engines/", headers={"hx-request": "true"})
     again = client.get(
         "/engines/", headers={"hx-request": "true", "if-none-match": r["ETag"]}
@@ -160,6 +160,39 @@ def test_polls_get_the_cards_alone_and_304(
     assert r.content.decode().strip().startswith('<div id="engine-cards"')
     assert "<html" not in r.content.decode()
     assert again.status_code == 304
+
+
+def test_models_that_belong_to_an_engine_and_adapters_are_named(
+    client: Client, owner: User
+) -> None:
+    first = rows.managed(loaded_adapters={"tuned": "/m/tuned", "<b>": "/m/b"})
+    second = rows.managed("gpu1", reserved=True)
+    large = ServedModel.objects.create(name="large", source="/m/large")
+    large.engines.set([first, second])
+    rows.managed("gpu2", reserved=True)
+    client.force_login(owner)
+
+    page = " ".join(client.get("/engines/").content.decode().split())
+
+    assert '<dt>adapters</dt> <dd class="hostile">tuned, &lt;b&gt;</dd>' in page
+    assert '<dt>pinned here</dt> <dd class="hostile">large</dd>' in page
+    assert '<dt>reserved for</dt> <dd class="hostile">large</dd>' in page
+    assert '<dt>reserved for</dt> <dd class="hostile">no model yet</dd>' in page
+
+
+def test_engines_that_share_a_gpu_say_so(client: Client, owner: User) -> None:
+    gauges = {"gpus": [{"uuid": "GPU-1", "index": 0}]}
+    rows.managed(gauges=gauges)
+    rows.managed("gpu1", gauges=gauges)
+    rows.managed("gpu2", gauges=gauges, alive=False)
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert page.count("GPU 0 is also used by the engine gpu1") == 1
+    assert page.count("GPU 0 is also used by the engine gpu0") == 1
+    assert "manage.py runengine --name gpu1 --gpus …" in page
+    assert "used by the engine gpu2" not in page
 
 
 def test_without_engines_the_page_says_how_to_get_one(

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from batchsite.accounts.models import ApiKey, AuditEvent, Team, User
 from batchsite.accounts.people import create_api_key
-from jobs.models import Batch, BatchEvent, Engine
+from jobs.models import Batch, BatchEvent, Engine, ServedModel
 from tests.conftest import MakeBatch
 from tests.web import rows
 
@@ -171,6 +171,34 @@ def test_a_batch_changes_only_where_people_decide(
     batch.refresh_from_db()
     assert r.status_code == 302
     assert (batch.name, batch.priority, batch.status) == ("Renamed", 3, "in_progress")
+
+
+def test_models_are_pinned_and_adapters_are_not(client: Client, staff: User) -> None:
+    engine = rows.managed()
+    base = ServedModel.objects.get(name="tiny")
+    external = rows.managed("lab", kind="external", base_url="http://lab:8000")
+    client.force_login(staff)
+    page = f"/admin/jobs/servedmodel/{base.pk}/change/"
+    form = {
+        "name": "tiny",
+        "source": "/m",
+        "engine_args": "[]",
+        "state": "enabled",
+        "load_failures": "0",
+    }
+
+    assert client.post(page, {**form, "engines": [engine.pk]}).status_code == 302
+    assert list(base.engines.all()) == [engine]
+    assert client.post(page, {**form, "engines": [external.pk]}).status_code == 200
+
+    add = "/admin/jobs/servedmodel/add/"
+    tuned = {**form, "name": "tuned", "base": base.pk}
+    refused = client.post(add, {**tuned, "engines": [engine.pk]})
+    assert "pin tiny instead" in refused.content.decode()
+    refused = client.post(add, {**tuned, "revision": "v2"})
+    assert "no revision of its own" in refused.content.decode()
+    assert client.post(add, tuned).status_code == 302
+    assert ServedModel.objects.get(name="tuned").base == base
 
 
 def test_an_external_engine_can_be_added(client: Client, staff: User) -> None:

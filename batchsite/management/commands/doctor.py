@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from batchsite.accounts.installation import fingerprint
 from batchsite.accounts.models import Installation
-from jobs.engines import gpus, install
+from jobs.engines import gpus, install, sharing
 from jobs.models import Engine, ServedModel
 
 FEW_BYTES = 2_000_000_000
@@ -247,3 +247,18 @@ def registered() -> Iterator[Finding]:
         needed=False,
         mend="manage.py up",
     )
+    yield from shared_gpus()
+
+
+def shared_gpus() -> Iterator[Finding]:
+    """Running engines that use the same GPU."""
+    running = sharing.running()
+    for one in running:
+        for words in sharing.warnings(one.name, one.gauges.get("gpus"), running):
+            yield Finding(
+                f"GPUs of {one.name}",
+                ok=False,
+                needed=False,
+                text=words,
+                mend=f"manage.py runengine --name {one.name} --gpus …",
+            )

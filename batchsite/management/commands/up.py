@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from django.db.migrations.executor import MigrationExecutor
 from batchsite.accounts.installation import check_secret_key
 from batchsite.accounts.models import User
 from batchsite.foreman import Child, say, stop_all
+from jobs.engines.registry import CannotRegister, check_engine_name
 from jobs.models import Engine
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ ENGINES_ARE_URGED = 1.0
 
 
 class Command(BaseCommand):
-    help = "Start the whole site in this terminal: web, workers, and an engine."
+    help = "Start the whole site in this terminal: web, workers, and engines."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -50,26 +52,36 @@ class Command(BaseCommand):
             action="store_true",
             help="start no vLLM of its own; external engines are still served",
         )
-        parser.add_argument("--name", default="local", help="name of the own engine")
+        parser.add_argument("--name", help="name of the own engine (default: local)")
+        parser.add_argument(
+            "--engine",
+            action="append",
+            default=[],
+            metavar="NAME[=GPUS]",
+            help="an own engine, on these GPUs: gpu0=0,1; repeatable",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.shutdown = threading.Event()
         self.hurry = threading.Event()
+        engines = own_engines(options)
         refuse_taken_port(options["host"], options["port"])
         bring_database_up_to_date()
         check_secret_key()
         if settings.PRODUCTION:
             call_command("collectstatic", interactive=False, verbosity=0)
-        self.engine_name = "" if options["no_engine"] else options["name"]
+        self.engine_names = list(engines)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_signal)
         self.web = web_server(options["host"], options["port"])
         self.workers = {"": Child("control", manage("runworker", *drain()))}
-        self.hosts: list[Child] = []
-        if self.engine_name:
-            command = manage("runengine", "--name", self.engine_name)
-            self.hosts.append(Child(f"engine {self.engine_name}", command))
+        self.hosts = [
+            Child(f"engine {name}", manage("runengine", "--name", name, *gpus))
+            for name, gpus in engines.items()
+        ]
         greet(options["host"], options["port"])
+        for words in shared_gpus(engines):
+            say("up", words)
         try:
             self._tend()
         finally:
@@ -90,11 +102,11 @@ class Command(BaseCommand):
             self.shutdown.wait(0.2)
 
     def _look_for_engines(self) -> None:
-        """A worker for our own engine and for each external one; none for those gone."""
+        """A worker for each own and each external engine; none for those gone."""
         close_old_connections()
         try:
             names = set(
-                Engine.objects.served_by_up(self.engine_name).values_list(
+                Engine.objects.served_by_up(self.engine_names).values_list(
                     "name", flat=True
                 )
             )
@@ -127,6 +139,43 @@ class Command(BaseCommand):
 def manage(*arguments: str) -> list[str]:
     """The command line of another management command of this site."""
     return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+
+
+def own_engines(options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The engines to run, by name, with what `runengine` is told of their GPUs.
+
+    CommandError for options that contradict each other, and for bad names.
+    """
+    given: list[str] = options["engine"]
+    if bool(given) + bool(options["name"]) + options["no_engine"] > 1:
+        raise CommandError("Give one of --engine, --name and --no-engine.")
+    if options["no_engine"]:
+        return {}
+    found: dict[str, list[str]] = {}
+    for one in given or [options["name"] or "local"]:
+        name, equals, gpus = one.partition("=")
+        try:
+            check_engine_name(name)
+        except CannotRegister as error:
+            raise CommandError(str(error)) from error
+        if name in found:
+            raise CommandError(f"--engine names {name!r} twice.")
+        found[name] = ["--gpus", gpus] if equals else []
+    return found
+
+
+def shared_gpus(engines: Mapping[str, list[str]]) -> list[str]:
+    """GPUs that two of these engines were given, in words."""
+    given: dict[str, list[str]] = {}
+    for name, gpus in engines.items():
+        for gpu in {gpu.strip() for gpu in ",".join(gpus[1:]).split(",")} - {""}:
+            given.setdefault(gpu, []).append(name)
+    return [
+        f"GPU {gpu} is given to {' and '.join(names)}, which may need more memory than"
+        " it has"
+        for gpu, names in sorted(given.items())
+        if len(names) > 1
+    ]
 
 
 def drain() -> tuple[str, str]:

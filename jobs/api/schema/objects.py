@@ -305,7 +305,13 @@ SEND_FILE = obj(
     },
 )
 SEND_PART = obj(data={"type": "string", "format": "binary"})
-MODEL = obj(id=text(), object={"const": "model"}, created=UNIX, owned_by=text())
+MODEL = obj(
+    id=text(),
+    object={"const": "model"},
+    created=UNIX,
+    owned_by=text(),
+    parent=noted("The base of a LoRA adapter; null for a model.", or_null(text())),
+)
 SCHEMAS: dict[str, Schema] = {
     "Batch": BATCH,
     "BatchExtension": BATCHSITE,

@@ -39,6 +39,26 @@ class Command(BaseCommand):
             metavar='"…"',
             help='vLLM\'s arguments, e.g. "--tensor-parallel-size 2"',
         )
+        parser.add_argument(
+            "--base",
+            default="",
+            metavar="MODEL",
+            help="the source is a LoRA adapter of this model and served beside it",
+        )
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
+            "--engine",
+            action="append",
+            metavar="NAME",
+            help="only this managed engine may load it; repeatable",
+        )
+        where.add_argument(
+            "--any-engine",
+            action="store_const",
+            const=[],
+            dest="engine",
+            help="every engine may load it again",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -47,12 +67,17 @@ class Command(BaseCommand):
                 source=options["source"],
                 revision=options["revision"],
                 engine_args=shlex.split(options["engine_args"]),
+                base=options["base"],
+                engines=options["engine"],
             )
         except ValueError as error:
             raise CommandError(f"--engine-args cannot be split: {error}.") from error
         except CannotRegister as error:
             raise CommandError(str(error)) from error
         done = "can be used in batches" if created else "was changed"
-        self.stdout.write(f"Model {model} ({model.source}) {done}.")
+        kind = f"Adapter {model} of {model.base}" if model.base else f"Model {model}"
+        self.stdout.write(f"{kind} ({model.source}) {done}.")
+        if pins := list(model.engines.values_list("name", flat=True)):
+            self.stdout.write(f"Only {' and '.join(pins)} may load it.")
         if model.state != model.State.ENABLED:
             self.stdout.write(f"It is {model.state}: enable it in the admin.")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import argparse
 import signal
 import time
 from types import FrameType
@@ -11,6 +12,7 @@ from django.db import close_old_connections, connection
 
 from batchsite.accounts.installation import check_secret_key
 from jobs import processes
+from jobs.engines import gpus, sharing
 from jobs.engines.hostrow import HostRow, LostToken, NotAManagedEngine
 from jobs.engines.registry import CannotRegister, check_engine_name
 from jobs.engines.supervisor import EngineHost
@@ -37,6 +39,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--model", default="", help="load this model before a batch asks for one"
         )
+        parser.add_argument(
+            "--reserved",
+            action=argparse.BooleanOptionalAction,
+            help="load only the models that are pinned to it (default: as last time)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -55,11 +62,17 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, self.on_signal)
         processes.become_subreaper()
         try:
-            row = HostRow(options["name"], gpu_ids=options["gpus"])
+            row = HostRow(
+                options["name"], gpu_ids=options["gpus"], reserved=options["reserved"]
+            )
         except NotAManagedEngine as error:
             raise CommandError(str(error)) from error
-        if self.acquire(row):
-            self.run(EngineHost(row, preload=model))
+        if not self.acquire(row):
+            return
+        own = gpus.read_gpus(row.gpu_ids).gpus
+        for words in sharing.warnings(row.name, own, sharing.running()):
+            self.stdout.write(f"Warning: {words}.")
+        self.run(EngineHost(row, preload=model))
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         self.signals += 1
