@@ -98,6 +98,10 @@ BATCHSITE_ENGINE_START_TIMEOUT: int = env.int(
     "BATCHSITE_ENGINE_START_TIMEOUT", default=1800
 )
 BATCHSITE_MODEL_WAIT: int = env.int("BATCHSITE_MODEL_WAIT", default=300)
+# Requests that run without a token for so long: the core hangs; 0 never says so.
+BATCHSITE_ENGINE_HANG_SECONDS: int = env.int(
+    "BATCHSITE_ENGINE_HANG_SECONDS", default=300
+)
 BATCHSITE_DRAIN_SECONDS: int = env.int("BATCHSITE_DRAIN_SECONDS", default=30)
 # Readings that pause claims. 0 (and off) leaves one out.
 BATCHSITE_MIN_FREE_BYTES: int = env.int(

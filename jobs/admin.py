@@ -26,6 +26,7 @@ from .models import (
     BatchRequest,
     Chunk,
     Engine,
+    EngineEvent,
     EngineModel,
     IdempotencyKey,
     Measurement,
@@ -309,6 +310,13 @@ class ServedModelAdmin(admin.ModelAdmin):
 
 
 admin.site.register(Engine, EngineAdmin)
+
+
+@admin.register(EngineEvent)
+class EngineEventAdmin(ReadOnly):
+    list_display = ["at", "engine", "kind", "new_state", "model", "seconds", "reason"]
+    list_filter = ["engine", "kind", "new_state"]
+    list_select_related = ["engine"]
 
 
 @admin.register(IdempotencyKey)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from batchsite.accounts import attempts, sessions
 
 from . import deadlines, expiry, idempotency
+from .engines import timeline
 from .webhooks import deliver, progress, pruning
 
 
@@ -40,6 +41,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("deadlines", 30, deadlines.any_at_risk, deadlines.note_risks),
     Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
+    Chore("engine events", 3600, timeline.old_events, timeline.prune),
     Chore("ended sessions", 3600, sessions.any_ended, sessions.sweep),
     Chore("old sign-in tries", 3600, attempts.any_over, attempts.sweep),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Sum, When, Window
 from django.db.models.functions import Greatest, Now, RowNumber
 
@@ -13,11 +14,12 @@ from .models import Batch, BatchRequest, Chunk, Engine, Suspect
 from .models.engines import STALE_SECONDS, database_time
 from .recording import ChunkLease
 from .scheduling import AT_RISK_SECONDS, Work
+from .suspects import DEATHS_ALONE
 
 # The scheduler looks at so many batches of each team.
 CANDIDATES = 50
-# A request is poison after so many engine deaths with it alone in flight.
-DEATHS_ALONE = 2
+# Suspects written in one transaction.
+SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,12 @@ class Row:
     body: str
     has_copies: bool
     suspect_group: int
-    is_poison: bool
+    lonely_deaths: int
+
+    @property
+    def is_poison(self) -> bool:
+        """Whether the engine is spared this request from now on."""
+        return self.lonely_deaths >= DEATHS_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,7 @@ def _rows(chunk: Chunk) -> list[Row]:
             body,
             copied,
             group or 0,
-            (lonely or 0) >= DEATHS_ALONE,
+            lonely or 0,
         )
         for pk, index, custom_id, url, body, copied, group, lonely in rows
     ]
@@ -238,15 +245,30 @@ def free_chunks_of(engine: Engine) -> int:
 
 def suspect(engine: Engine, requests: Collection[int]) -> None:
     """Note that the engine died unasked with these requests in flight."""
-    alone = len(requests) == 1
-    known = {s.request_id: s for s in Suspect.objects.filter(request__in=requests)}
-    for request in requests:
-        row = known.get(request) or Suspect(request_id=request)
-        row.deaths += 1
-        row.lonely_deaths += alone
-        row.group = len(requests)
-        row.last_engine = engine
-        row.save()
+    alone = int(len(requests) == 1)
+    last = {"group": len(requests), "last_engine": engine, "updated_at": Now()}
+    ordered = sorted(requests)
+    for start in range(0, len(ordered), SLICE):
+        some = ordered[start : start + SLICE]
+        with transaction.atomic():
+            rows = Suspect.objects.filter(request__in=some)
+            known = set(rows.values_list("request", flat=True))
+            rows.update(
+                deaths=F("deaths") + 1,
+                lonely_deaths=F("lonely_deaths") + alone,
+                **last,
+            )
+            Suspect.objects.bulk_create(
+                Suspect(
+                    request_id=request,
+                    deaths=1,
+                    lonely_deaths=alone,
+                    group=len(requests),
+                    last_engine=engine,
+                )
+                for request in some
+                if request not in known
+            )
 
 
 def still_running(batches: Collection[int]) -> set[int]:

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from . import claims, lifecycle
 from .engines import vllm
+from .engines.timeline import died_unasked
 from .flight import Halt, Snapshot, Target
 from .jsonl import quoted
 from .models import Engine, ServedModel
@@ -181,11 +182,11 @@ def report(engine: Engine, *, worker: str, in_flight: int) -> None:
 
 
 def may_be_alive(engine: Engine, target: Target, halt: Halt) -> bool:
-    """Whether a broken connection may be all that happened: the host says it is ready."""
+    """Whether a broken connection may be all that happened: the host knows no end."""
     return (
         halt.died
         and target.managed
-        and engine.state == Engine.State.READY
+        and engine.state in (Engine.State.READY, Engine.State.DRAINING)
         and engine.generation == target.generation
     )
 
@@ -193,16 +194,11 @@ def may_be_alive(engine: Engine, target: Target, halt: Halt) -> bool:
 def blame(engine: Engine, target: Target, halt: Halt) -> None:
     """Write down why nothing runs: suspects after a death, the fault in words else.
 
-    A managed engine that was stopped on purpose (its host says so), or that is still
-    the same process, leaves no suspects.
+    Only a death that the host has on its timeline leaves suspects: not a stop that was
+    asked for, however fast the next start came, and not the host's own death.
     """
-    asked = engine.state in (
-        Engine.State.DRAINING,
-        Engine.State.STOPPING,
-        Engine.State.STOPPED,
-    )
     if halt.died and target.managed:
-        if halt.lost and not asked and not may_be_alive(engine, target, halt):
+        if halt.lost and died_unasked(engine.pk, target.generation):
             claims.suspect(engine, halt.lost)
         return
     Engine.objects.filter(pk=engine.pk).update(fault=quoted(halt.reason, 1000))

@@ -73,6 +73,9 @@ class Feeder:
         self._backoff = 1.0
         self._successes = 0
         self._claimed = 0
+        self._busy = False
+        # What the engine's row says while this feeder waits for another model.
+        self._awaits: tuple[str, int] | None = None
         self._halted_at: float | None = None
         self._refused: dict[tuple[int, str], tuple[float, float]] = {}
         self._threads = [
@@ -179,11 +182,28 @@ class Feeder:
             connection.close()
 
     def _pause(self) -> None:
-        """Wait for the next tick; not at all long while chunks come and the queue runs low."""
+        """Wait for the next tick: less when chunks fly by, work ends or a swap gets on."""
         deadline = time.monotonic() + TICK
-        while not self._stop.wait(HURRY) and time.monotonic() < deadline:
+        # A load takes long, the other steps of a swap do not.
+        loads = self._awaits is not None and self._awaits[0] == Engine.State.LOADING
+        step = 4 * HURRY if loads else HURRY
+        while not self._stop.wait(step) and time.monotonic() < deadline:
             if self._claimed and self.submitter.hungry:
                 return
+            if self._busy and not self.submitter.busy:
+                return
+            if self._awaits is not None and self._has_moved(self._awaits):
+                return
+
+    def _has_moved(self, last: tuple[str, int]) -> bool:
+        """Whether the engine's state is another one: a cheap look between ticks."""
+        try:
+            row = Engine.objects.filter(name=self.engine_name)
+            return row.values_list("state", "generation").first() != last
+        except (DatabaseError, InterfaceError):
+            # The next tick says so.
+            connection.close()
+            return False
 
     def _tick(self) -> None:
         """Look at everything once; twice a second, more often while chunks fly by."""
@@ -202,10 +222,12 @@ class Feeder:
         seen = self._survey(engine)
         self._claimed = 0
         self._closed = self._gatekeeper.look(engine, trouble=self._writer.trouble)
+        self._awaits = None
         if settled and self._aim(engine, seen, snapshot):
             self._claim(engine, seen)
         waiting = bool(seen.waiting) and not engine.paused
         self._note_idle(snapshot, waiting=waiting or bool(self._closed))
+        self._busy = self.submitter.busy
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
         """Every 4 s: put the leases' ends ahead and write in_flight.
@@ -287,6 +309,7 @@ class Feeder:
             if not self._call(lambda: self.submitter.busy):
                 self._target = None
         if engine.kind == Engine.Kind.MANAGED and self._swap(engine, seen, snapshot):
+            self._awaits = (engine.state, engine.generation)
             return False
         if target is None:
             return False

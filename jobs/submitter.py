@@ -30,6 +30,7 @@ from .models import Result
 from .recording import ChunkLease
 from .rewriting import Rewrite
 from .scheduling import Work, rank
+from .suspects import next_suspect
 from .writer import GivenBack, Item, Written
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class Submitter:
         self._held: dict[int, Held] = {}
         self._tasks: dict[asyncio.Task[None], ChunkLease] = {}
         self._load: Counter[int] = Counter()
-        self._alone = 0
+        # Suspects in flight, and the group that they come from.
+        self._alone = self._part = 0
         self._lost: list[int] = []
         self._halt: Halt | None = None
         self._limit = 1.0
@@ -98,7 +100,8 @@ class Submitter:
         held = Held(claim, deque(), deque(), unanswered=len(claim.rows))
         self._held[claim.lease.chunk] = held
         for row in claim.rows:
-            (held.suspects if row.suspect_group else held.queue).append(row)
+            apart = row.suspect_group and not row.is_poison
+            (held.suspects if apart else held.queue).append(row)
         self.fill()
 
     def drop(self, batches: set[int] | None = None) -> None:
@@ -203,16 +206,20 @@ class Submitter:
         return time.monotonic() - self._suspects_since > SUSPECTS_WAIT
 
     def _next_suspect(self) -> tuple[Held, Row] | None:
-        """Suspects run apart, half of the group at a time that died together."""
-        suspicious = [h for h in self._held.values() if h.suspects]
-        if not suspicious or self.in_flight > self._alone:
+        """Suspects run apart, in parts; see suspects.py."""
+        if self.in_flight > self._alone:
             return None
-        held = suspicious[0]
-        half = max(1, held.suspects[0].suspect_group // 2)
-        if self._alone >= half:
+        waiting = [(h, row) for h in self._held.values() for row in h.suspects]
+        place = next_suspect(
+            [row for _, row in waiting], part=self._part, flying=self._alone
+        )
+        if place is None:
             return None
+        held, row = waiting[place]
+        held.suspects.remove(row)
         self._alone += 1
-        return held, held.suspects.popleft()
+        self._part = row.suspect_group
+        return held, row
 
     def _launch(self, held: Held, row: Row) -> None:
         held.flying += 1
@@ -234,7 +241,7 @@ class Submitter:
         self._flying_size -= size
         self._occupy(held, -1)
         if self.in_flight == 0:
-            self._alone = 0
+            self._alone = self._part = 0
         self._settle(held)
         if self._halt is not None and not self._tasks:
             self._halt = Halt(self._halt.reason, self._halt.died, tuple(self._lost))

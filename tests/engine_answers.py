@@ -39,6 +39,9 @@ class State:
     adapters: dict[str, str] = field(default_factory=dict)
     started: int = field(default_factory=lambda: int(time.time()))
     running: int = 0
+    finished: int = 0
+    # The running requests that /metrics tells of since the core stands still.
+    hung_at: int | None = None
     most_running: int = 0
     requests: int = 0
     prompt_tokens: int = 0
@@ -378,15 +381,17 @@ def models(state: State) -> dict[str, Any]:
 
 def metrics(state: State) -> str:
     """/metrics: the names that vLLM gives to what Batchsite reads."""
+    running = state.running if state.hung_at is None else state.hung_at
     label = f'{{engine="0",model_name="{state.models[0]}"}}'
     values = {
-        "num_requests_running": ("gauge", state.running),
+        "num_requests_running": ("gauge", running),
         "num_requests_waiting": ("gauge", 0),
-        "kv_cache_usage_perc": ("gauge", min(1.0, state.running / 256)),
+        "kv_cache_usage_perc": ("gauge", min(1.0, running / 256)),
         "prefix_cache_queries_total": ("counter", state.prompt_tokens),
         "prefix_cache_hits_total": ("counter", state.prompt_tokens // 2),
         "prompt_tokens_total": ("counter", state.prompt_tokens),
         "generation_tokens_total": ("counter", state.output_tokens),
+        "request_success_total": ("counter", state.finished),
     }
     return "".join(
         f"# HELP vllm:{name} Of the test engine.\n# TYPE vllm:{name} {kind}\n"

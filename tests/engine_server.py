@@ -10,6 +10,7 @@ request's top-level field "test" asks for behaviour:
     times: n, key: "k"      the faults below only for the first n requests of that key
     status: 503             that status; with retry_after: s and message: "…"
     hang: true              never answer
+    hang_core: true         no request is answered any more; /health and /metrics are
     disconnect: true        close the connection without an answer
     not_json: true          200 with a body that is no JSON
     kill: true | "/path"    SIGKILL itself; with a path only when that file did not exist
@@ -62,6 +63,8 @@ async def misbehave(
         return None
     if test.get("kill"):
         kill_self(test["kill"])
+    if test.get("hang_core") and state.hung_at is None:
+        state.hung_at = state.running
     if test.get("hang"):
         await asyncio.sleep(86_400)
     if test.get("disconnect"):
@@ -110,6 +113,8 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
             return replaced
     if state.delay:
         await asyncio.sleep(state.delay)
+    if state.hung_at is not None:
+        await asyncio.sleep(86_400)
     if body.get("model") not in {*state.models, *state.adapters}:
         raise Refusal(
             404,
@@ -118,6 +123,7 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
             "model",
         )
     made = GENERATING[request.path](state, body)
+    state.finished += 1
     if test and test.get("show_request"):
         made["received"] = received.decode()
     return json_response(made)

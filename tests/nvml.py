@@ -28,7 +28,7 @@ class FakeGpu:
     milliwatts: int = 71_500
     slowdown: int = 90
     ecc_errors: int = 0
-    # Bytes by process, of those that compute and those that draw.
+    # Bytes by pid, of those that compute and those that draw; None: not told.
     computing: dict[int, int | None] = field(default_factory=dict)
     drawing: dict[int, int | None] = field(default_factory=dict)
     lost: int = 0

@@ -31,9 +31,13 @@ def batch(
     model: str = "tiny",
     priority: int = 0,
     max_tokens: int | None = None,
+    special: dict[str, dict[str, Any]] | None = None,
     **test: Any,
 ) -> str:
-    """A validating batch of `rows` requests with these wishes to the test engine."""
+    """A validating batch of `rows` requests with these wishes to the test engine.
+
+    `special` are further wishes of single rows, by their number.
+    """
     from django.core.files.base import ContentFile
     from django.core.files.storage import default_storage
     from django.utils import timezone
@@ -51,7 +55,7 @@ def batch(
             "body": {
                 "model": model,
                 "messages": [{"role": "user", "content": f"say {n}"}],
-                "test": {"key": f"r{n}", **test},
+                "test": {"key": f"r{n}", **test, **(special or {}).get(str(n), {})},
                 **({} if max_tokens is None else {"max_tokens": max_tokens}),
             },
         }

@@ -21,10 +21,9 @@ from jobs.models import ServedModel
 
 from . import probe, vllm
 from .client import AnswerTooLarge, EngineClient, EngineUnreachable
-from .hostrow import clear_load_failures, count_load_failure
+from .loads import ATTEMPTS, clear_failures, count_failure
 
 log = logging.getLogger(__name__)
-ATTEMPTS = 3
 # So long after its death at most, a host has seen that its engine is gone.
 SEEN_SECONDS = 10.0
 CONFIG = "adapter_config.json"
@@ -171,12 +170,12 @@ class Adapters:
         """Tell the database what failed and what worked; may be repeated after an error."""
         while self._failed:
             adapter, times, why = self._failed[0]
-            count_load_failure(adapter.pk, limit=ATTEMPTS, why=why, times=times)
+            count_failure(adapter.pk, why, times=times)
             # Who enables it again wants it tried again.
             self._tried.discard(adapter.key)
             del self._failed[0]
         while self._worked:
-            clear_load_failures(self._worked[0].pk)
+            clear_failures(self._worked[0].pk)
             del self._worked[0]
 
     def _start(self, adapters: Sequence[Adapter]) -> None:

@@ -171,6 +171,7 @@ class Child:
                 preexec_fn=processes.child_setup(signal.SIGTERM),
             )
         self.pid = self._popen.pid
+        self._ended_with: int | None = None
         self._record = Record(
             pid=self.pid,
             start_time=processes.start_time(self.pid) or 0,
@@ -191,7 +192,11 @@ class Child:
         if self._popen.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, flags) is not None
+        found = os.waitid(os.P_PID, self.pid, flags)
+        if found is not None:
+            by_code = found.si_code == os.CLD_EXITED
+            self._ended_with = found.si_status if by_code else -found.si_status
+        return found is not None
 
     def terminate(self) -> None:
         """Ask the API server to end."""
@@ -219,6 +224,8 @@ class Child:
     def why(self) -> str:
         """How it ended: "ended with code 1", "was killed by SIGKILL"."""
         code = self._popen.returncode
+        if code is None and self.ended():
+            code = self._ended_with
         if code is None:
             return "still runs"
         if code >= 0:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,6 +71,51 @@ def read_gpus(gpu_ids: str = "", *, own: Collection[int] | None = None) -> Readi
     if chosen or ours:
         return Reading(chosen, note="" if chosen else ours[0], faults=ours)
     return Reading(note=f"no GPU: this host has {count}, none of them is {gpu_ids!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Memory in use on one GPU, in bytes, and of which processes; None: not told."""
+
+    index: int
+    uuid: str
+    used: int | None
+    processes: Mapping[int, int | None] = field(default_factory=dict)
+
+
+def read_usage(gpu_ids: str = "") -> list[Usage]:
+    """Who holds memory on the GPUs named by `gpu_ids`; empty where there is none.
+
+    Never raises; may block for long when the driver is in trouble. In a container
+    other processes may be missing, or have pids of the host.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        found = [_usage(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        _or_none(pynvml.nvmlShutdown)
+    return [
+        usage
+        for usage in found
+        if _is_named({"index": usage.index, "uuid": usage.uuid}, gpu_ids)
+    ]
+
+
+def _usage(index: int) -> Usage:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = _or_none(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    held = _or_none(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+    return Usage(
+        index,
+        _text(pynvml.nvmlDeviceGetUUID(handle)),
+        memory and memory.used,
+        {process.pid: process.usedGpuMemory for process in held},
+    )
 
 
 def in_words(error: pynvml.NVMLError) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs import processes
-from jobs.models import Engine, ServedModel
+from jobs.models import Batch, Engine, ServedModel, Suspect
 from jobs.models.engines import STALE_SECONDS, database_time
 
 
@@ -37,8 +37,10 @@ class Wishes:
     worker_lives: bool
     gpu_ids: str
     generation: int
+    paused: bool
     drained: bool
     loadable: bool
+    incident_deaths: int
 
 
 class HostRow:
@@ -118,8 +120,10 @@ class HostRow:
             worker_lives=bool(annotated["worker_lives"]),
             gpu_ids=engine.gpu_ids,
             generation=engine.generation,
+            paused=engine.paused,
             drained=engine.paused and engine.drained,
             loadable=may_load(engine, engine.wanted_model),
+            incident_deaths=engine.incident_deaths,
         )
 
     def may_load(self, model: ServedModel) -> bool:
@@ -152,19 +156,11 @@ def may_load(engine: Engine, model: ServedModel | None) -> bool:
     return here.filter(pk=model.pk).exists()
 
 
-def count_load_failure(model_id: int, *, limit: int, why: str, times: int = 1) -> bool:
-    """One more failed load, or `times`; at `limit` the model is failed: then True."""
-    row = ServedModel.objects.filter(pk=model_id)
-    row.update(load_failures=F("load_failures") + times, state_reason=why)
-    return bool(
-        row.filter(load_failures__gte=limit, state=ServedModel.State.ENABLED).update(
-            state=ServedModel.State.FAILED
-        )
-    )
-
-
-def clear_load_failures(model_id: int) -> None:
-    """The model was loaded: earlier failures do not count any more."""
-    ServedModel.objects.filter(pk=model_id, load_failures__gt=0).update(
-        load_failures=0, state_reason=""
-    )
+def has_open_suspects(engine: int) -> bool:
+    """Whether a request is still to run that may have killed that engine."""
+    return Suspect.objects.filter(
+        last_engine=engine,
+        request__result__isnull=True,
+        request__batch__status=Batch.Status.IN_PROGRESS,
+        request__batch__paused=False,
+    ).exists()

@@ -2,8 +2,8 @@
 """The engine host: one managed engine's life; every move of Engine.state is here.
 
 What is true is this process's own knowledge of its child. The host's columns of the
-Engine row are a copy of it, written whenever it changes and with each heartbeat, so
-that a database outage leaves a ready engine alone and is made up for afterwards.
+Engine row are a copy of it (rowcopy.py), so that a database outage leaves a ready
+engine alone and is made up for afterwards.
 """
 
 from __future__ import annotations
@@ -12,37 +12,41 @@ import contextlib
 import logging
 import time
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from jobs.models import Engine, ServedModel
+from jobs.models import Engine, EngineEvent, ServedModel
 from jobs.models.engines import HEARTBEAT_SECONDS
 
-from . import gpus, install, probe, vllm
+from . import gpus, probe, vllm
 from .adapters import Adapters
 from .child import Child, clear_record, read_record, socket_path, tail
 from .client import EngineClient, EngineUnreachable
-from .hostrow import HostRow, LostToken, Wishes, clear_load_failures, count_load_failure
+from .hang import Death, Pulse
+from .hostrow import HostRow, LostToken, Wishes, has_open_suspects
+from .incident import Incident
 from .launch import engine_sessions, launch, log_path, record_path
+from .loads import Loads
+from .memory import MemoryGate
+from .rowcopy import RowCopy
+from .startable import obstacle
 
 log = logging.getLogger(__name__)
 State = Engine.State
+Kind = EngineEvent.Kind
 DATABASE_GONE = (OperationalError, InterfaceError)
 
-LOAD_ATTEMPTS = 3
-LONGEST_PAUSE = 60.0
 STOP_SECONDS = 10.0
 # When the host itself ends: `up` as a whole has 15 s to stop.
 CLOSE_SECONDS = 3.5
-# After this long without trouble a crash counts as the first one again.
+# After this long without trouble an incident is over.
 STABLE_SECONDS = 120.0
-# A living vLLM answers /health within milliseconds.
-HUNG_SECONDS = 120.0
-LOOK_SECONDS = 1.0
-WAITS = "waits for the first batch"
+LOOK_SECONDS = 0.25
+SAY_SECONDS = 1.0
+# A swap waits for several steps, one after the other.
+HURRY = 0.05
 DRAINED = "drained: no model is loaded until the engine is resumed"
 
 
@@ -52,6 +56,7 @@ class EngineHost:
     def __init__(self, row: HostRow, *, preload: str = "") -> None:
         """`preload` names the model that is loaded while no batch wants another."""
         self.row = row
+        self.copy = RowCopy(row)
         self.preload = preload
         self.child: Child | None = None
         self.model: ServedModel | None = None
@@ -60,23 +65,24 @@ class EngineHost:
         self.record = record_path(row.name)
         self.log = log_path(row.name)
         self.closing = False
-        self.columns: dict[str, Any] = {}
-        self._changed = False
-        self._failed_load = ""
-        self._loaded: int | None = None
-        self._crashes = 0
-        self._since = self._written = self._looked = self._answered = 0.0
+        self.incident = Incident()
+        self.pulse = Pulse()
+        self.loads = Loads()
+        self._looked = self._said = 0.0
         self._not_before = self._ask_again = 0.0
         self._drain_began: datetime | None = None
         self.watch = gpus.Watch()
+        self.memory = MemoryGate()
 
     def open(self) -> None:
         """Once the token is held: clean up after the last host, read the row."""
         engine = self.row.read()
         self.watch = gpus.Watch(engine.gpu_ids, own=engine_sessions)
         self.watch.start()
+        self.memory = MemoryGate(engine.gpu_ids)
+        self.incident.deaths = self.incident.trouble = engine.incident_deaths
         last = read_record(self.record)
-        self.columns = {
+        self.copy.columns = {
             "state": State.STOPPED,
             "state_reason": "cleans up after the last host",
             "state_since": timezone.now(),
@@ -86,8 +92,10 @@ class EngineHost:
             "version": "",
             "gauges": {},
             "generation": max(engine.generation, last.generation if last else 0),
+            "incident_deaths": self.incident.deaths,
         }
-        self.row.write(**self.columns)
+        self.copy.note(Kind.HOST, "its host started")
+        self.copy.flush()
         if not clear_record(self.record):
             log.warning("processes of the last host's engine do not end")
 
@@ -107,72 +115,63 @@ class EngineHost:
                 log.warning("the database does not answer: %s", error)
             # Without the database nothing is started and nothing swapped.
             self.wishes = None
-            self._ask_again = time.monotonic() + LOOK_SECONDS
+            self._ask_again = time.monotonic() + SAY_SECONDS
             if not connection.in_atomic_block:
                 connection.close()
 
+    @property
+    def pace(self) -> float:
+        """Seconds to wait before the next step."""
+        state = self.copy.state
+        moved = time.monotonic() - self.copy.since < 1
+        if moved or state in (State.DRAINING, State.STOPPING):
+            return HURRY
+        return 2 * HURRY if state == State.LOADING else LOOK_SECONDS
+
     def _act(self) -> None:
-        state = self.columns["state"]
+        state = self.copy.state
         if self.child is None:
             self._consider_start()
+        elif state == State.FAILED:
+            self._bury(self.child)
         elif state == State.STOPPING:
-            self._finish_stop()
+            self._finish_stop(self.child)
         elif self.child.ended():
             self._after_death(self.child)
         elif state == State.LOADING:
             self._while_loading(self.child)
         elif state == State.READY:
-            self._while_ready(self.child)
+            self._while_ready()
         else:
             self._while_draining()
 
     def _talk(self) -> None:
         """Write what changed, the heartbeat when it is due, and read the wishes."""
-        if self._failed_load and self.model is not None:
-            count_load_failure(
-                self.model.pk, limit=LOAD_ATTEMPTS, why=self._failed_load
-            )
-            self._failed_load, self.model = "", None
-        if self._loaded is not None:
-            clear_load_failures(self._loaded)
-            self._loaded = None
+        self.loads.save()
         now = time.monotonic()
-        if self._changed or now - self._written >= HEARTBEAT_SECONDS:
-            self._flush()
-        if self.wishes is None or now - self._looked >= LOOK_SECONDS:
+        if self.copy.changed or now - self.copy.written >= HEARTBEAT_SECONDS:
+            reading = self.watch.latest
+            self.copy.columns["gauges"] |= {
+                "gpus": reading.gpus,
+                "gpu_note": reading.note,
+                "gpu_faults": reading.faults,
+            }
+            self.copy.flush()
+        due = HURRY if self.copy.state == State.DRAINING else LOOK_SECONDS
+        if self.wishes is None or now - self._looked >= due:
             self.wishes = self.row.read()
             self._looked = now
-            self.adapters.tend(ready=self.columns["state"] == State.READY)
-
-    def _flush(self) -> None:
-        reading = self.watch.latest
-        self.columns["gauges"] |= {
-            "gpus": reading.gpus,
-            "gpu_note": reading.note,
-            "gpu_faults": reading.faults,
-        }
-        self.row.write(**self.columns)
-        self._changed = False
-        self._written = time.monotonic()
-
-    def _move(self, state: State, reason: str, **columns: Any) -> None:
-        """The engine is now in `state`; the row follows with the next _flush."""
-        if state != self.columns["state"]:
-            columns["state_since"] = timezone.now()
-            self._since = time.monotonic()
-            log.info("engine %s: %s, %s", self.row.name, state, reason)
-        columns |= {"state": state, "state_reason": reason}
-        if any(self.columns.get(name) != value for name, value in columns.items()):
-            self.columns |= columns
-            self._changed = True
+            self.adapters.tend(ready=self.copy.state == State.READY)
 
     # --- starting
 
     def _consider_start(self) -> None:
         if self.wishes is None or self.closing or time.monotonic() < self._not_before:
             return
-        if self.wishes.drained:
-            self._move(State.STOPPED, DRAINED)
+        if self.incident.exhausted and not self._may_go_on(self.wishes):
+            return
+        if self._drained():
+            self.copy.move(State.STOPPED, DRAINED)
             return
         model = self.wishes.wanted
         if model is None and self.preload:
@@ -180,39 +179,35 @@ class EngineHost:
         if model and model.base and not self.row.may_load(model):
             # The base goes on without an adapter that does not load.
             model = model.base
-        if model is None:
-            self._move(State.STOPPED, WAITS)
-        elif model.state == ServedModel.State.FAILED:
-            self._move(
-                State.FAILED,
-                f"{model} does not load and is given up: {model.state_reason}",
-            )
-        elif not self.row.may_load(model):
-            self._pause(1)
-            self._move(
-                State.STOPPED,
-                f"{model} is wanted, which cannot be loaded here: {self.row.why_not(model)}",
-            )
-        elif not install.is_installed():
-            self._pause(10)
-            self._move(
-                State.FAILED,
-                f"vLLM is not installed ({install.engine_python()} is missing):"
-                " run 'manage.py installengine'",
-            )
-        elif not clear_record(self.record, timeout=2):
-            self._move(State.FAILED, "waits for the last engine's processes to end")
-        else:
+        found = obstacle(model, self.row, record=self.record, memory=self.memory)
+        if found is not None:
+            if found.pause:
+                self._pause(found.pause)
+            self.copy.move(found.state, found.reason)
+        elif model is not None:
             self._start(model.base or model, self.wishes)
+
+    def _may_go_on(self, wishes: Wishes) -> bool:
+        """After too many deaths: whether a person took the pause away."""
+        if wishes.paused:
+            self.copy.move(State.FAILED, self.incident.words(self.log))
+            return False
+        self.incident.over()
+        self.copy.columns["incident_deaths"] = 0
+        self.copy.note(Kind.RESUMED, "a person let it go on")
+        return True
 
     def _start(self, model: ServedModel, wishes: Wishes) -> None:
         """Raise the generation in the database, then start the process."""
-        generation = self.columns["generation"] + 1
-        before = dict(self.columns)
+        generation = self.copy.columns["generation"] + 1
         try:
             self.adapters.settle()
             socket = socket_path(settings.RUN_DIR, self.row.name, generation)
-            self._move(
+            self.model, self.copy.model = model, model.name
+            if self.memory.warning:
+                self.copy.note(Kind.MEMORY, self.memory.warning)
+                self.memory.warning = ""
+            self.copy.move(
                 State.LOADING,
                 f"starts {model}",
                 generation=generation,
@@ -220,7 +215,7 @@ class EngineHost:
                 gauges={},
                 version="",
             )
-            self._flush()
+            self.copy.flush()
             adapters = Adapters(model, str(socket))
             self.child, adapters.room = launch(
                 model,
@@ -231,16 +226,16 @@ class EngineHost:
                 gpu=gpus.present(),
                 adapters=adapters.first,
             )
-            self.model, self.adapters = model, adapters
+            self.adapters = adapters
         except DATABASE_GONE:
-            self.columns = before
+            self.copy.move(State.STOPPED, "waits for the database", socket_path="")
             raise
         except OSError as error:
             self._pause(10)
-            self._move(State.FAILED, f"the engine cannot be started: {error}")
+            self.copy.move(State.FAILED, f"the engine cannot be started: {error}")
 
     def _client(self) -> EngineClient:
-        return EngineClient(socket_path=self.columns["socket_path"])
+        return EngineClient(socket_path=self.copy.columns["socket_path"])
 
     def _while_loading(self, child: Child) -> None:
         elapsed = time.monotonic() - child.started
@@ -252,17 +247,18 @@ class EngineHost:
         elif other := self._other_model():
             self._begin_stop(f"stops loading {model}: {other} is wanted")
         elif elapsed > settings.BATCHSITE_ENGINE_START_TIMEOUT:
-            self._load_failed(child, f"was not ready after {elapsed:.0f} s")
-        elif probe.health(self._client()) == 200:
+            self._load_failed(f"was not ready after {elapsed:.0f} s")
+        elif child.socket.exists() and probe.health(self._client()) == 200:
             if self.adapters.are_in():
                 self._ready(model)
             else:
-                self._move(State.LOADING, f"serves {model}, {self.adapters.doing()}")
-        elif time.monotonic() - self._answered >= LOOK_SECONDS:
-            self._answered = time.monotonic()
+                doing = self.adapters.doing()
+                self.copy.move(State.LOADING, f"serves {model}, {doing}")
+        elif time.monotonic() - self._said >= SAY_SECONDS:
+            self._said = time.monotonic()
             lines = vllm.log_lines(tail(self.log))
             line = lines[-1][:300] if lines else ""
-            self._move(
+            self.copy.move(
                 State.LOADING,
                 f"loading {model} for {elapsed:.0f} s: {line}".rstrip(": "),
                 gauges={"loading": {"elapsed": round(elapsed), "line": line}},
@@ -274,9 +270,9 @@ class EngineHost:
         except (EngineUnreachable, probe.BadAnswer) as error:
             log.warning("the engine is healthy and yet: %s", error)
             return
-        self._answered = time.monotonic()
-        self._loaded = model.pk
-        self._move(
+        self.pulse = Pulse()
+        self.loads.succeeded(model)
+        self.copy.move(
             State.READY,
             f"serves {model}",
             loaded_model_id=model.pk,
@@ -305,53 +301,49 @@ class EngineHost:
         other = self._other_model()
         return f"{other} is loaded" if other else ""
 
-    def _while_ready(self, child: Child) -> None:
+    def _while_ready(self) -> None:
         now = time.monotonic()
-        if now - self._since > STABLE_SECONDS:
-            self._crashes = 0
         if then := self._then():
-            self._move(State.DRAINING, f"finishes its requests; then {then}")
+            self.copy.move(State.DRAINING, f"finishes its requests; then {then}")
             # Read the row anew after the move is written: see _while_draining.
             self._drain_began = self.wishes = None
-        elif (served := self.adapters.loaded) != self.columns["loaded_adapters"]:
-            self._move(State.READY, f"serves {self.model}", loaded_adapters=served)
-        elif now - self._written >= HEARTBEAT_SECONDS:
-            self._look_at(child)
+        elif (served := self.adapters.loaded) != self.copy.columns["loaded_adapters"]:
+            self.copy.move(State.READY, f"serves {self.model}", loaded_adapters=served)
+        elif now - self.copy.written >= HEARTBEAT_SECONDS:
+            wish = self.wishes
+            in_flight = wish.in_flight if wish and wish.worker_lives else 0
+            # Just before the heartbeat writes them.
+            death = self.pulse.feel(self._client(), in_flight=in_flight)
+            self.copy.columns["gauges"] = dict(self.pulse.gauges)
+            if death is not None:
+                self._crashed(death)
+            elif now - self.copy.since > STABLE_SECONDS:
+                self._note_stable()
 
-    def _look_at(self, child: Child) -> None:
-        """Health and gauges, just before a heartbeat writes them."""
-        status = probe.health(self._client())
-        now = time.monotonic()
-        if status == 200:
-            self._answered = now
-        if status >= 500 or now - self._answered > HUNG_SECONDS:
-            self._crashed(
-                child,
-                f"answers /health with {status}"
-                if status
-                else f"did not answer for {HUNG_SECONDS:.0f} s",
-            )
+    def _note_stable(self) -> None:
+        """End the incident, unless what may have caused it is still to run."""
+        if self.incident.deaths and has_open_suspects(self.row.pk):
             return
-        if text := probe.metrics(self._client()):
-            self.columns["gauges"] = vllm.gauges(text)
+        self.incident.over()
+        self.copy.columns["incident_deaths"] = 0
 
     def _while_draining(self) -> None:
         wish, then = self.wishes, self._then()
         if wish is None:
             return
         if not then:
-            self._move(State.READY, f"serves {self.model}")
+            self.copy.move(State.READY, f"serves {self.model}")
             return
         # Only a heartbeat from after the move tells of what is in flight since.
         self._drain_began = self._drain_began or wish.now
         told = wish.worker_heartbeat and wish.worker_heartbeat > self._drain_began
         # People who drain an engine have time; a batch that wants another model has not.
         limit = settings.BATCHSITE_DRAIN_SECONDS
-        overdue = not wish.drained and time.monotonic() - self._since > limit
+        overdue = not wish.drained and time.monotonic() - self.copy.since > limit
         if not wish.worker_lives or (told and not wish.in_flight) or overdue:
             self._begin_stop(f"stops, then {then}")
         else:
-            self._move(
+            self.copy.move(
                 State.DRAINING, f"finishes {wish.in_flight} requests; then {then}"
             )
 
@@ -361,68 +353,78 @@ class EngineHost:
         if self.child is not None:
             self.adapters.end()
             self.child.terminate()
-            self._move(State.STOPPING, reason)
+            self.copy.move(State.STOPPING, reason)
 
-    def _finish_stop(self) -> None:
-        if self.child is None:
-            return
+    def _finish_stop(self, child: Child) -> None:
         limit = CLOSE_SECONDS if self.closing else STOP_SECONDS
-        overdue = time.monotonic() - self._since > limit
-        if (self.child.ended() or overdue) and self.child.clear():
+        overdue = time.monotonic() - self.copy.since > limit
+        if (child.ended() or overdue) and child.clear():
             self.child = self.model = None
-            self._move(State.STOPPED, "stopped", loaded_model_id=None, socket_path="")
+            self.memory.close()
+            self.copy.move(
+                State.STOPPED, "stopped", loaded_model_id=None, socket_path=""
+            )
 
     def _after_death(self, child: Child) -> None:
-        if self.columns["state"] == State.LOADING:
-            self._load_failed(child, "")
+        if self.copy.state == State.LOADING:
+            self._load_failed(child.why())
         else:
-            self._crashed(child, "")
+            self._crashed(Death(Kind.DIED, child.why()))
 
-    def _load_failed(self, child: Child, why: str) -> None:
-        if not self._cleared(child):
-            return
-        reason = f"{why or child.why()}: {vllm.why_it_ended(tail(self.log))}"
+    def _load_failed(self, why: str) -> None:
+        reason = f"{why}: {vllm.why_it_ended(tail(self.log))}"
         culprit = self.adapters.blame(reason)
-        self._failed_load = "" if culprit else reason
-        self._crashes += 1
+        if self.model is not None and not culprit:
+            self.loads.failed(self.model, reason)
+        self.incident.load_failed()
+        again = f"{culprit or self.model} did not load, it is tried again in"
+        self.model = None
+        self._fail(Kind.LOAD_FAILED, again, reason)
+
+    def _crashed(self, death: Death) -> None:
+        self.incident.died()
+        last_words = vllm.why_it_ended(tail(self.log), lines_shown=3)
+        self.model = None
+        reason = f"{death.why}: {last_words}"
+        self.adapters.blame(reason)
+        self._fail(death.kind, "crashed, starts again in", reason)
+
+    def _fail(self, kind: EngineEvent.Kind, again: str, reason: str) -> None:
+        """The engine is of no use any more; what is left of it goes in the next step.
+
+        First the row says so: a feeder that lost its connections asks it why.
+        """
         seconds = self._pause()
-        self._move(
+        self.copy.move(
             State.FAILED,
-            f"{culprit or self.model} did not load, it is tried again in {seconds:.0f} s; {reason}",
+            f"{again} {seconds:.0f} s; {reason}",
+            kind=kind,
             loaded_model_id=None,
             socket_path="",
             gauges={},
+            incident_deaths=self.incident.deaths,
         )
+        self.incident.last = reason
+        if self.incident.exhausted:
+            # A person's word is followed at once.
+            self._not_before = 0.0
+            words = self.incident.words(self.log)
+            self.copy.move(State.FAILED, words)
+            self.copy.note(Kind.PAUSED, words, paused=True)
+        # The next start asks the row anew, after all this is written.
         self.wishes = None
 
-    def _crashed(self, child: Child, why: str) -> None:
-        if not self._cleared(child):
-            return
-        self._crashes += 1
-        seconds = self._pause()
-        last_words = vllm.why_it_ended(tail(self.log), lines_shown=3)
-        reason = f"{why or child.why()}: {last_words}"
-        self.model = None
-        self.adapters.blame(reason)
-        self._move(
-            State.FAILED,
-            f"crashed, starts again in {seconds:.0f} s; {reason}",
-            loaded_model_id=None,
-            socket_path="",
-            gauges={},
-        )
-
-    def _cleared(self, child: Child) -> bool:
-        """Whether nothing of the child's session is left; kills what is."""
-        if not child.clear():
-            self._move(State.STOPPING, "waits for the dead engine's processes to end")
-            return False
-        self.child = None
-        return True
+    def _bury(self, child: Child) -> None:
+        """Kill what is left of a failed engine's session."""
+        if child.clear():
+            self.child = None
+            self.memory.close()
+        else:
+            self.copy.move(State.FAILED, "waits for the dead engine's processes to end")
 
     def _pause(self, seconds: float = 0) -> float:
-        """No start before so many seconds; by default 1, 2, 4 … 60, more each crash."""
-        seconds = seconds or min(LONGEST_PAUSE, 2.0 ** (self._crashes - 1))
+        """No start before so many seconds; by default more with each failure."""
+        seconds = seconds or self.incident.pause
         self._not_before = time.monotonic() + seconds
         return seconds
 
@@ -434,8 +436,8 @@ class EngineHost:
         The heartbeat goes on meanwhile, so that no other host starts beside it.
         """
         self.closing = True
-        if self.child is not None and self.columns["state"] != State.STOPPING:
-            self._begin_stop("the engine host stops")
+        if self.child is not None and self.copy.state != State.STOPPING:
+            self._begin_stop("its host stops")
         if self.child is not None and at_once:
             self.child.clear()
         with contextlib.suppress(LostToken):
@@ -445,9 +447,9 @@ class EngineHost:
     def close(self) -> None:
         """Tell the database the end, if it answers, and give the token back."""
         self.watch.end()
-        self._move(State.STOPPED, "its host is not running", gauges={})
+        self.copy.move(State.STOPPED, "its host is not running", gauges={})
         try:
-            self._flush()
+            self.copy.flush()
             self.row.release()
         except DATABASE_GONE as error:
             log.warning("the database does not answer: %s", error)

@@ -38,6 +38,14 @@ LOG_PREFIX = re.compile(
 # Colours, and control characters, which PostgreSQL's text does not take.
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 METRIC = re.compile(r"^vllm:(\w+)(?:\{[^}]*\})? ([-+0-9.eE]+|NaN)$", re.MULTILINE)
+# Each of these moves while the core works: tokens, finished requests, steps, memory.
+MOVING = frozenset(
+    {
+        *("generation_tokens_total", "prompt_tokens_total", "request_success_total"),
+        *("iteration_tokens_total_count", "kv_cache_usage_perc"),
+        *("num_requests_running", "num_requests_waiting"),
+    }
+)
 CAUSE = re.compile(
     r"^[\w.]*(Error|Exception)\b.*: .+|.*\bKilled\b|.*out of memory.*", re.I
 )
@@ -235,6 +243,29 @@ def gauges(metrics: str) -> dict[str, float | None]:
         "kv_cache": sum(cache) / len(cache) if cache else None,
         "prefix_hits": hits / queries if queries else None,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an engine has come; two of them that are equal: nothing moved between.
+
+    `requests` are those that the core has, running or waiting.
+    """
+
+    requests: float
+    marks: Mapping[str, float]
+
+
+def progress(metrics: str) -> Progress | None:
+    """What /metrics' text says of the core; None where it does not count tokens."""
+    marks: dict[str, float] = {}
+    for name, value in METRIC.findall(metrics):
+        if name in MOVING:
+            marks[name] = marks.get(name, 0.0) + float(value)
+    if "generation_tokens_total" not in marks:
+        return None
+    queues = ("num_requests_running", "num_requests_waiting")
+    return Progress(sum(marks.get(name, 0.0) for name in queues), marks)
 
 
 def log_lines(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0005_bytes_of_a_team'),
+        ('jobs', '0006_engine_events'),
     ]
 
     operations = [

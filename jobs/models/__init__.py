@@ -12,7 +12,7 @@ from .engines import (
     ThroughputSample,
     WorkerProcess,
 )
-from .events import BatchEvent
+from .events import BatchEvent, EngineEvent
 from .files import BatchFile
 from .results import Result, Suspect
 from .uploads import IdempotencyKey, Upload, UploadPart
@@ -25,6 +25,7 @@ __all__ = [
     "BatchRequest",
     "Chunk",
     "Engine",
+    "EngineEvent",
     "EngineModel",
     "IdempotencyKey",
     "Measurement",

@@ -152,9 +152,10 @@ class Engine(models.Model):
     """An OpenAI-compatible HTTP server that runs requests.
 
     One writer per column: the host (`runengine`) writes state, loaded_model,
-    loaded_adapters, generation and the gauges; the engine worker writes wanted_model
-    (comparing the generation), in_flight, fault and gates; people write paused, drained
-    and reserved.
+    loaded_adapters, generation, incident_deaths and the gauges; the engine worker
+    writes wanted_model (comparing the generation), in_flight, fault and gates; people
+    write paused, which the host sets once when it gives up after too many deaths,
+    drained and reserved.
     """
 
     class Kind(models.TextChoices):
@@ -215,6 +216,9 @@ class Engine(models.Model):
     )
     reserved = models.BooleanField(
         default=False, help_text="Load only the models that are pinned to it."
+    )
+    incident_deaths = models.PositiveSmallIntegerField(
+        default=0, help_text="How often it ended unasked in the present incident."
     )
     fault = models.TextField(
         blank=True, help_text="Why the worker claims nothing just now, in words."

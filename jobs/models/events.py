@@ -5,6 +5,7 @@ from django.db import models
 from django.utils import timezone
 
 from .batches import Batch
+from .engines import Engine
 
 
 class BatchEvent(models.Model):
@@ -23,3 +24,51 @@ class BatchEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.batch_id} {self.kind} {self.new_status}".strip()
+
+
+class EngineEvent(models.Model):
+    """A managed engine's timeline: each move of its state, and what happened to it.
+
+    Append-only, written by the engine's host. `seconds` is how long the state lasted
+    that ended with this event; None where nothing ended. The model goes by its name,
+    so that the history outlives it.
+    """
+
+    class Kind(models.TextChoices):
+        MOVED = "moved"
+        DIED = "died"
+        HUNG = "hung"
+        LOAD_FAILED = "load_failed"
+        PAUSED = "paused"
+        RESUMED = "resumed"
+        MEMORY = "memory"
+        HOST = "host"
+
+    # Ends that nobody asked for: what was in flight is under suspicion.
+    DEATHS = (Kind.DIED, Kind.HUNG)
+
+    engine = models.ForeignKey(Engine, models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now, editable=False)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.MOVED)
+    old_state = models.CharField(max_length=10, blank=True)
+    new_state = models.CharField(max_length=10, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    generation = models.PositiveIntegerField(default=0)
+    reason = models.TextField(blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            # A card's history reads an engine's last events.
+            models.Index(fields=["engine", "-id"], name="event_of_engine"),
+            # A feeder asks how a start ended.
+            models.Index(
+                fields=["engine", "generation"],
+                name="death_of_engine",
+                condition=models.Q(kind__in=["died", "hung"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.engine_id} {self.kind} {self.new_state}".strip()

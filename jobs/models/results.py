@@ -85,8 +85,8 @@ class Result(models.Model):
 class Suspect(models.Model):
     """A request that was in flight when its engine died unasked.
 
-    Suspects run last and apart, in halves: `group` is how many were in flight
-    together at the last death. A row is poison only after two deaths alone.
+    Suspects run last and apart, in parts (jobs/suspects.py): `group` is how many were
+    in flight together at the last death. A row is poison only after two deaths alone.
     """
 
     request = models.OneToOneField(BatchRequest, models.CASCADE, related_name="suspect")

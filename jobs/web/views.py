@@ -19,6 +19,7 @@ from jobs.models import ServedModel
 
 from . import engines, pages
 from .conditional import fragment, page
+from .history import history
 
 
 @require_safe
@@ -99,12 +100,28 @@ def file_download(request: HttpRequest, code: str) -> FileResponse:
 @require_safe
 @login_required
 def engine_list(request: HttpRequest) -> HttpResponse:
-    """Engines with their state in words, gauges and what is missing."""
+    """Engines with their state in words, gauges and what is missing.
+
+    `?history=NAME` shows that engine's last events too.
+    """
     cards = engines.cards()
+    opened = request.GET.get("history", "")
+    told = [history(card.engine) for card in cards if card.engine.name == opened]
+    lines = told[0] if told else []
     may_manage = permissions.may_run_site(person(request))
-    ctx = {"cards": cards, "address": request.path, "may_manage": may_manage}
+    ctx = {
+        "cards": cards,
+        "address": request.get_full_path() if told else request.path,
+        "opened": opened,
+        "lines": lines,
+        "may_manage": may_manage,
+    }
     if getattr(request, "htmx", False):
-        shown = (may_manage, _engine_facts(cards))
+        shown = (
+            may_manage,
+            _engine_facts(cards),
+            (opened, *(line.event.pk for line in lines)),
+        )
         return fragment(request, "jobs/_engine_cards.html", ctx, shown)
     return page(request, "jobs/engine_list.html", ctx)
 

@@ -105,7 +105,9 @@ def test_unreadable_record_is_none(tmp_path: Path) -> None:
 def test_exit_code_is_told(tmp_path: Path) -> None:
     started = start(tmp_path, "raise SystemExit(3)")
     wait_for(started.ended)
-    assert started.why() == "still runs"  # not collected yet, so its pid stays taken
+    assert started.why() == "ended with code 3"
+    # Not collected yet, so its pid stays taken.
+    assert Path(f"/proc/{started.pid}").exists()
     assert started.clear()
     assert started.why() == "ended with code 3"
 

@@ -17,10 +17,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from jobs import processes
-from jobs.engines import supervisor
+from jobs.engines import gpus, hang, memory, startable, supervisor
 from jobs.engines.hostrow import HostRow, LostToken, NotAManagedEngine
+from jobs.engines.incident import MOST_STARTS, Incident
 from jobs.engines.supervisor import EngineHost
-from jobs.models import Engine, ServedModel
+from jobs.models import Engine, ServedModel, Suspect
+from tests.conftest import MakeBatch
+from tests.jobs.rows import running_batch
+from tests.nvml import FakeGpu, FakeNvml
 from tests.site import ROOT, wait_for
 
 pytestmark = pytest.mark.django_db
@@ -79,7 +83,7 @@ def test_engine_without_a_wish_is_stopped_and_says_why(host: EngineHost) -> None
     host.step()
     host.step()
     engine = Engine.objects.get()
-    assert (engine.state, engine.state_reason) == ("stopped", supervisor.WAITS)
+    assert (engine.state, engine.state_reason) == ("stopped", startable.WAITS)
     assert engine.host_heartbeat is not None
     assert engine.gauges["gpu_note"] or engine.gauges["gpus"]
 
@@ -104,7 +108,7 @@ def test_wanted_model_is_loaded_with_progress_in_words(host: EngineHost) -> None
 def test_gauges_come_with_the_heartbeat(host: EngineHost) -> None:
     want(model())
     until(host, "ready")
-    host._written = 0
+    host.copy.written = 0
     host.step()
     gauges = Engine.objects.get().gauges
     assert gauges["running"] == 0
@@ -294,26 +298,128 @@ def test_engine_that_stops_answering_is_started_anew(
     until(host, "ready")
     assert host.child is not None
     os.kill(host.child.pid, signal.SIGSTOP)
-    monkeypatch.setattr(supervisor, "HUNG_SECONDS", 0.5)
-    host._written = 0
+    monkeypatch.setattr(hang, "SILENT_SECONDS", 0.5)
+    host.copy.written = 0
     engine = until(host, "failed")
     assert "did not answer" in engine.state_reason
     assert until(host, "ready").generation == 2
 
 
-def test_pause_between_crashes_grows(host: EngineHost) -> None:
+def test_incident_ends_with_a_pause_that_a_person_takes_away(host: EngineHost) -> None:
+    want(model())
+    host.incident.deaths = MOST_STARTS - 1
+    until(host, "ready")
+    assert host.child is not None
+    os.kill(host.child.pid, signal.SIGKILL)
+    engine = until(host, "failed")
+    assert engine.paused
+    assert engine.incident_deaths == MOST_STARTS
+    assert "ended 8 times in a row" in engine.state_reason
+    assert "was killed by SIGKILL" in engine.state_reason
+    for _ in range(5):
+        host._looked = 0
+        host.step()
+    assert Engine.objects.get().generation == 1
+    Engine.objects.update(paused=False)
+    engine = until(host, "ready")
+    assert (engine.generation, engine.incident_deaths) == (2, 0)
+    told = list(engine.events.values_list("kind", "new_state"))
+    assert told == [
+        ("host", ""),
+        ("moved", "loading"),
+        ("moved", "ready"),
+        ("died", "failed"),
+        ("paused", ""),
+        ("resumed", ""),
+        ("moved", "loading"),
+        ("moved", "ready"),
+    ]
+
+
+def test_next_host_knows_that_the_last_one_gave_up() -> None:
+    host = EngineHost(HostRow("gpu0"))
+    host.row.acquire()
+    Engine.objects.update(
+        wanted_model=model(), paused=True, incident_deaths=MOST_STARTS
+    )
+    host.open()
+    engine = until(host, "failed")
+    assert "take the pause away" in engine.state_reason
+    assert engine.generation == 0
+    host.close()
+
+
+def test_incident_is_over_when_the_engine_was_stable_and_no_suspect_waits(
+    host: EngineHost, monkeypatch: pytest.MonkeyPatch, make_batch: MakeBatch
+) -> None:
+    want(model())
+    until(host, "ready")
+    monkeypatch.setattr(supervisor, "STABLE_SECONDS", 0)
+    batch = running_batch(make_batch, chunks=[1])
+    request = batch.requests.get()
+    Suspect.objects.create(request=request, last_engine=Engine.objects.get())
+    host.incident.died()
+    host.copy.written = 0
+    host.step()
+    assert host.incident.deaths == 1
+    Suspect.objects.all().delete()
+    host.copy.written = 0
+    host.step()
+    assert host.incident.deaths == 0
+
+
+def test_start_waits_for_its_predecessors_gpu_memory_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = FakeGpu(used=1_000_000_000)
+    monkeypatch.setattr(gpus, "pynvml", FakeNvml([gpu]))
+    host = EngineHost(HostRow("gpu0"))
+    host.row.acquire()
+    host.open()
+    want(model("first"))
+    until(host, "ready")
+    gpu.used = 21_000_000_000
+    want(model("second"))
+
+    def told() -> bool:
+        host.step()
+        return "20.0 GB of GPU 0 are in use" in Engine.objects.get().state_reason
+
+    wait_for(told)
+    assert Engine.objects.get().state_reason.startswith("second is next: ")
+    monkeypatch.setattr(memory, "LIMIT_SECONDS", 0)
+    engine = until(host, "ready")
+    assert engine.generation == 2
+    warning = engine.events.get(kind="memory")
+    assert "all the same: 20.0 GB of GPU 0 are in use" in warning.reason
+    while not host.stop(at_once=True):
+        pass
+    host.close()
+
+
+def test_pauses_grow_and_failed_loads_count_in_an_incident_only() -> None:
+    incident = Incident()
     pauses = []
     for _ in range(8):
-        host._crashes += 1
-        pauses.append(host._pause())
+        incident.load_failed()
+        pauses.append(incident.pause)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert incident.deaths == 0
+    incident.over()
+    incident.died()
+    incident.load_failed()
+    assert (incident.deaths, incident.exhausted) == (2, False)
+    for _ in range(MOST_STARTS - 2):
+        incident.died()
+    assert incident.exhausted
+    assert incident.pause == 8
 
 
 def test_host_that_lost_its_token_stops_writing(host: EngineHost) -> None:
     want(model())
     until(host, "ready")
     Engine.objects.update(host_token="another", state_reason="mine now")
-    host._written = 0
+    host.copy.written = 0
     with pytest.raises(LostToken):
         host.step()
     assert Engine.objects.get().state_reason == "mine now"

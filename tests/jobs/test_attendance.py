@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from jobs import attendance, chores, engine_side, lifecycle, processes, stages, tasks
 from jobs.flight import Halt
-from jobs.models import Batch, Chunk, Engine, ServedModel, WorkerProcess
+from jobs.models import Batch, Chunk, Engine, EngineEvent, ServedModel, WorkerProcess
 from tests.conftest import MakeBatch
 
 from .rows import claim_next, external_engine, running_batch
@@ -228,29 +228,34 @@ def test_the_queue_decides_which_model_is_wanted(make_batch: MakeBatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "suspects"),
+    ("kind", "suspects"),
     [
-        (Engine.State.LOADING, 1),
-        (Engine.State.FAILED, 1),
-        (Engine.State.STOPPING, 0),
-        # The same process serves on: only a connection broke.
-        (Engine.State.READY, 0),
+        (EngineEvent.Kind.DIED, 1),
+        (EngineEvent.Kind.HUNG, 1),
+        # Stopped on purpose, by whomever, or gone with its host.
+        (EngineEvent.Kind.MOVED, 0),
     ],
 )
 def test_only_a_death_that_nobody_asked_for_makes_suspects(
-    make_batch: MakeBatch, state: str, suspects: int
+    make_batch: MakeBatch, kind: str, suspects: int
 ) -> None:
     model = ServedModel.objects.create(name="tiny", source="/m")
     engine = managed_engine(
-        state=Engine.State.READY, socket_path="/s", loaded_model=model
+        state=Engine.State.READY, socket_path="/s", loaded_model=model, generation=3
     )
     batch = running_batch(make_batch, chunks=[1])
     target = engine_side.target_of(engine)
     assert target is not None
-    Engine.objects.update(state=state)
+    halt = Halt("gone", died=True, lost=(batch.requests.get().pk,))
+    # Until the host says how it ended, only a connection may have broken.
+    assert engine_side.may_be_alive(engine, target, halt)
+    EngineEvent.objects.create(engine=engine, generation=2, kind="died")
+    EngineEvent.objects.create(engine=engine, generation=3, kind=kind)
+    # The next start may have begun already.
+    Engine.objects.update(state=Engine.State.LOADING, generation=4)
     engine.refresh_from_db()
-    lost = (batch.requests.get().pk,)
-    engine_side.blame(engine, target, Halt("gone", died=True, lost=lost))
+    assert not engine_side.may_be_alive(engine, target, halt)
+    engine_side.blame(engine, target, halt)
     assert batch.requests.filter(suspect__isnull=False).count() == suspects
 
 

@@ -12,6 +12,7 @@ from django_q.models import OrmQ
 from jobs import claims, lifecycle
 from jobs.models import Batch, Chunk, Engine, Result
 from jobs.recording import LeaseLost, record, record_copies
+from jobs.suspects import DEATHS_ALONE
 from tests.conftest import MakeBatch
 
 from .rows import answer, claim_next, counts_match, external_engine, running_batch
@@ -249,7 +250,7 @@ def test_suspects_come_back_marked_and_poison_is_told_apart(
     assert claim is not None
     everyone = [row.pk for row in claim.rows]
     claims.suspect(engine, everyone)
-    for _ in range(claims.DEATHS_ALONE):
+    for _ in range(DEATHS_ALONE):
         claims.suspect(engine, everyone[:1])
     claims.give_back(claim.lease, count_attempt=False)
     again = claim_next(engine)

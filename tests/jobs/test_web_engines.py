@@ -5,7 +5,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import User
-from jobs.models import Engine, ServedModel
+from jobs.models import Engine, EngineEvent, ServedModel
 from tests.web import rows
 
 GAUGES = {
@@ -193,6 +193,54 @@ def test_engines_that_share_a_gpu_say_so(client: Client, owner: User) -> None:
     assert page.count("GPU 0 is also used by the engine gpu0") == 1
     assert "manage.py runengine --name gpu1 --gpus …" in page
     assert "used by the engine gpu2" not in page
+
+
+def happened(engine: Engine, *steps: tuple[str, str, float, str]) -> None:
+    """Moves with the seconds of the state before, and the model they are about."""
+    for old, new, seconds, model in steps:
+        EngineEvent.objects.create(
+            engine=engine,
+            old_state=old,
+            new_state=new,
+            seconds=seconds,
+            model=model,
+            generation=7,
+        )
+
+
+def test_a_card_tells_its_engines_history_and_goes_on_doing_so(
+    client: Client, owner: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    engine = rows.managed()
+    happened(
+        engine,
+        ("ready", "draining", 7200, "a"),
+        ("draining", "stopping", 2, "a"),
+        ("stopping", "stopped", 1, "a"),
+        ("stopped", "loading", 0.25, "b"),
+        ("loading", "ready", 12, "b"),
+    )
+    EngineEvent.objects.create(engine=engine, kind="died", reason="<b>killed")
+    client.force_login(owner)
+
+    assert "loaded b" not in client.get("/engines/").content.decode()
+    with django_assert_num_queries(4):
+        page = client.get(
+            "/engines/?history=gpu0", headers={"hx-request": "true"}
+        ).content.decode()
+
+    for words in (
+        "loaded b in 12 s",
+        "the swap from a took 15 s, 3.2 s of it not loading:"
+        " drained 2.0 s, stopped 1.0 s, waited 0.2 s",
+        "draining after it was ready for 2 h",
+        "&lt;b&gt;killed",
+        'hx-get="/engines/?history=gpu0"',
+    ):
+        assert words in page
+    # The newest comes first.
+    assert page.index("killed") < page.index("loaded b")
+    assert client.get("/engines/?history=none").status_code == 200
 
 
 def test_without_engines_the_page_says_how_to_get_one(

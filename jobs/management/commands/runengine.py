@@ -101,7 +101,7 @@ class Command(BaseCommand):
                 if not connection.in_atomic_block:
                     close_old_connections()
                 host.step()
-                self.pause(0.25)
+                self.pause(host.pace)
         except LostToken as error:
             self.signals = 2
             self.stop(host)
@@ -116,7 +116,7 @@ class Command(BaseCommand):
     def stop(self, host: EngineHost) -> None:
         """Stop the engine; a second signal kills it at once."""
         while not host.stop(at_once=self.signals > 1):
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     def pause(self, seconds: float) -> None:
         """Sleep in slices, so that a signal is seen soon."""
