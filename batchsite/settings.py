@@ -102,6 +102,7 @@ BATCHSITE_MODEL_WAIT: int = env.int("BATCHSITE_MODEL_WAIT", default=300)
 BATCHSITE_ENGINE_HANG_SECONDS: int = env.int(
     "BATCHSITE_ENGINE_HANG_SECONDS", default=300
 )
+BATCHSITE_MODEL_STAY: int = env.int("BATCHSITE_MODEL_STAY", default=20)
 BATCHSITE_DRAIN_SECONDS: int = env.int("BATCHSITE_DRAIN_SECONDS", default=30)
 # Readings that pause claims. 0 (and off) leaves one out.
 BATCHSITE_MIN_FREE_BYTES: int = env.int(

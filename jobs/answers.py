@@ -122,6 +122,30 @@ def error_result(code: str, message: str) -> Result:
     return Result(outcome=Result.Outcome.FAILED, error_code=code, error_message=message)
 
 
+def too_large() -> Result:
+    """The result of a row whose answer was cut off."""
+    return error_result("answer_too_large", "The answer is longer than 16 MB.")
+
+
+def poisonous() -> Result:
+    """The result of a row that is not sent again."""
+    return error_result(
+        "engine_crashed",
+        "The engine died twice while this request was the only one it worked on.",
+    )
+
+
+def last_word(answer: Answer | None, reason: str, tries: int) -> Result:
+    """The result of a row that only failed while others succeeded."""
+    if answer is None:
+        return error_result("request_timeout", f"Tried {tries} times: {reason}.")
+    try:
+        body = parse(answer.body)
+    except ValueError:
+        body = None
+    return result_of(answer, body)
+
+
 def _request_id(answer: Answer, body: dict[str, Any]) -> str:
     named = answer.headers.get("x-request-id") or body.get("id")
     return quoted(named, 50)[:100] if isinstance(named, str) else ""

@@ -16,7 +16,7 @@ from .recording import ChunkLease
 from .scheduling import AT_RISK_SECONDS, Work
 from .suspects import DEATHS_ALONE
 
-# The scheduler looks at so many batches of each team.
+# The scheduler looks at so many batches of each team and model.
 CANDIDATES = 50
 # Suspects written in one transaction.
 SLICE = 500
@@ -61,10 +61,11 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
     chunk = Chunk.objects.claimable().filter(batch=OuterRef("pk"))
     if models is not None:
         chunk = chunk.filter(model__in=models)
-    # As scheduling.rank() does within a team; what comes later waits for these.
+    # As scheduling.rank() does within a team; what comes later waits for these. Those of
+    # another model have places of their own: they wait for the engine, not for these.
     place = Window(
         RowNumber(),
-        partition_by=F("team_id"),
+        partition_by=[F("team_id"), F("model")],
         order_by=[
             F("priority").desc(),
             Case(

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 
-from . import claims, lifecycle
+from . import claims, lifecycle, scheduling
 from .engines import vllm
 from .engines.timeline import died_unasked
 from .flight import Halt, Snapshot, Target
 from .jsonl import quoted
 from .models import Engine, ServedModel
 from .models.engines import database_time
-from .scheduling import Work, as_loaded, choose_model, rank
+from .scheduling import Work, as_loaded, rank
+from .turns import Patience, Turns
 
 
 class TokenLost(Exception):
@@ -47,6 +48,7 @@ def target_of(engine: Engine) -> Target | None:
             "model_revision": model.revision,
         },
         adapters=dict(engine.loaded_adapters),
+        timeouts=_timeouts([model, *model.adapters.filter(request_timeout__gt=0)]),
     )
 
 
@@ -60,6 +62,7 @@ def _external(engine: Engine) -> Target:
         address=f"{engine.base_url} {engine.api_key_env}",
         provenance={"engine": engine.name, "engine_version": engine.version},
         names={s.served_model.name: s.remote_name for s in serves},
+        timeouts=_timeouts(s.served_model for s in serves),
     )
 
 
@@ -67,6 +70,11 @@ def external_models(engine: Engine) -> list[str]:
     """Public names of the models that batches may name and the external engine serves."""
     enabled = engine.serves.filter(served_model__state=ServedModel.State.ENABLED)
     return list(enabled.values_list("served_model__name", flat=True))
+
+
+def _timeouts(models: Iterable[ServedModel]) -> dict[str, float]:
+    """Seconds for one try, of the models that have a limit of their own."""
+    return {m.name: float(m.request_timeout) for m in models if m.request_timeout}
 
 
 def has_work(engine: Engine) -> bool:
@@ -84,13 +92,15 @@ def has_work(engine: Engine) -> bool:
 class Survey:
     """What waits for this engine, read once: chunks to claim by batch, models, shares.
 
-    `served` are the models that it can run as it is now, by name.
+    `served` are the models that it can run as it is now, by name; `elsewhere` are
+    models that other engines hold.
     """
 
     waiting: list[Work]
     served: frozenset[str]
     loadable: dict[str, ServedModel]
     load: dict[int, float]
+    elsewhere: frozenset[str] = frozenset()
 
 
 def survey(engine: Engine, *, skipped: Collection[tuple[int, str]] = ()) -> Survey:
@@ -107,7 +117,11 @@ def survey(engine: Engine, *, skipped: Collection[tuple[int, str]] = ()) -> Surv
     waiting = [w for w in work if (w.batch, w.model) not in skipped]
     # With one team there is nothing to share.
     several = len({w.team for w in waiting}) > 1
-    return Survey(waiting, served, loadable, claims.team_load() if several else {})
+    load = claims.team_load() if several else {}
+    # An engine that swaps no model, or has no choice, need not know about the others.
+    choice = loadable and {w.model for w in waiting} - served
+    elsewhere = held_elsewhere(engine) if choice else frozenset()
+    return Survey(waiting, served, loadable, load, elsewhere)
 
 
 def placed(engine: Engine) -> tuple[dict[str, ServedModel], frozenset[str]]:
@@ -130,13 +144,40 @@ def placed(engine: Engine) -> tuple[dict[str, ServedModel], frozenset[str]]:
     return {m.name: m for m in here if m.is_loadable}, served
 
 
-def best_works(seen: Survey, snapshot: Snapshot) -> list[Work]:
-    """Each team's first work for what is loaded, in the order in which to claim it."""
-    work = [w for w in seen.waiting if w.model in seen.served]
-    first: dict[int, Work] = {}
-    for w in rank(work, load={**seen.load, **snapshot.load}, now=time.time()):
-        first.setdefault(w.team, w)
-    return list(first.values())
+def held_elsewhere(engine: Engine) -> frozenset[str]:
+    """Models that other engines at work hold, or are about to."""
+    others = Engine.objects.with_live_worker().exclude(pk=engine.pk)
+    others = others.filter(paused=False, fault="")
+    managed = others.filter(kind=Engine.Kind.MANAGED).exclude(state=Engine.State.FAILED)
+    rows = managed.values_list(
+        "wanted_model__name", "loaded_model__name", "loaded_adapters"
+    )
+    names: set[str | None] = set()
+    for wanted, loaded, adapters in rows:
+        stays = wanted is None or wanted == loaded or wanted in adapters
+        names |= {loaded, *adapters} if stays else {wanted}
+    served = ServedModel.objects.enabled().filter(
+        served_by__engine__in=others.filter(kind=Engine.Kind.EXTERNAL).values("pk")
+    )
+    names |= set(served.values_list("name", flat=True))
+    return frozenset(name for name in names if name is not None)
+
+
+def next_claim(seen: Survey, snapshot: Snapshot) -> Work | None:
+    """What to claim a chunk of for what is loaded; None: enough is here.
+
+    Shares are those of this engine's own places, as in the window: what a team has on
+    other engines, for other models perhaps, does not bar it from this one.
+    """
+    return scheduling.next_claim(
+        [w for w in seen.waiting if w.model in seen.served],
+        queued=snapshot.queued,
+        queued_bytes=snapshot.queued_bytes,
+        window=snapshot.window,
+        load=snapshot.load,
+        now=time.time(),
+        spent=snapshot.spent,
+    )
 
 
 def is_swapping(engine: Engine, seen: Survey) -> bool:
@@ -148,28 +189,37 @@ def is_swapping(engine: Engine, seen: Survey) -> bool:
 
 
 def model_to_load(
-    engine: Engine, seen: Survey, held: Sequence[Work]
+    engine: Engine, seen: Survey, held: Sequence[Work], turns: Turns
 ) -> ServedModel | None:
     """The model that the queue wants instead of the loaded one; None: stay."""
     work = {w for w in (*seen.waiting, *held) if w.model in seen.loadable}
     loaded = engine.loaded_model.name if engine.loaded_model else None
     if loaded is not None:
         work = as_loaded(work, served=seen.served, loaded=loaded)
-    name = choose_model(
+    name = turns.choose(
         rank(work, load=seen.load, now=time.time()),
         loaded=loaded,
         loaded_since=engine.state_since.timestamp(),
         now=time.time(),
-        patience=settings.BATCHSITE_MODEL_WAIT,
+        patience=Patience.of(
+            stay=settings.BATCHSITE_MODEL_STAY,
+            wait=settings.BATCHSITE_MODEL_WAIT,
+            load_seconds=engine.load_seconds,
+        ),
+        elsewhere=seen.elsewhere,
     )
     return None if name is None or name == loaded else seen.loadable[name]
 
 
-def want(engine: Engine, model: ServedModel) -> bool:
-    """Ask the host for the model; False when the engine has moved on meanwhile."""
+def want(engine: Engine, model: ServedModel, *, in_flight: int = 0) -> bool:
+    """Ask the host for the model; False when the engine has moved on meanwhile.
+
+    To be called when nothing more is submitted: the host stops the engine when nothing
+    is in flight, and `in_flight` can only become less.
+    """
     return bool(
         Engine.objects.filter(pk=engine.pk, generation=engine.generation).update(
-            wanted_model=model, in_flight=0
+            wanted_model=model, in_flight=in_flight
         )
     )
 
@@ -191,14 +241,15 @@ def may_be_alive(engine: Engine, target: Target, halt: Halt) -> bool:
     )
 
 
-def blame(engine: Engine, target: Target, halt: Halt) -> None:
+def blame(engine: Engine, target: Target, halt: Halt, *, asked: bool = False) -> None:
     """Write down why nothing runs: suspects after a death, the fault in words else.
 
     Only a death that the host has on its timeline leaves suspects: not a stop that was
-    asked for, however fast the next start came, and not the host's own death.
+    asked for (by the feeder: `asked`), however fast the next start came, and not the
+    host's own death.
     """
     if halt.died and target.managed:
-        if halt.lost and died_unasked(engine.pk, target.generation):
+        if halt.lost and not asked and died_unasked(engine.pk, target.generation):
             claims.suspect(engine, halt.lost)
         return
     Engine.objects.filter(pk=engine.pk).update(fault=quoted(halt.reason, 1000))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ class Target:
     """The engine as it is now; a new generation is a new target.
 
     `names` maps public model names to the engine's where these differ, `adapters` those
-    of LoRA adapters to their sources; `window` is the most requests in flight.
+    of LoRA adapters to their sources; `window` is the most requests in flight;
+    `timeouts` are seconds for one try, by public model name, of those models that have
+    a limit of their own.
     """
 
     engine: int
@@ -27,6 +30,7 @@ class Target:
     provenance: Mapping[str, object]
     names: Mapping[str, str] = field(default_factory=dict)
     adapters: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     address: str = ""
 
     def is_same_server(self, other: Target) -> bool:
@@ -34,17 +38,53 @@ class Target:
         return (self.generation, self.address) == (other.generation, other.address)
 
 
+class Place:
+    """What a row waits for whose pause between two tries is over: a place in the window."""
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def answer(self, *, granted: bool) -> bool:
+        """Say whether the row has it; returns whether it was there to take it."""
+        if self._answer.done():
+            return False
+        self._answer.set_result(granted)
+        return granted
+
+    async def wait(self) -> bool:
+        """Wait for the answer."""
+        return await self._answer
+
+    @property
+    def granted(self) -> bool:
+        """Whether the row has it, also when it was cut off at that moment."""
+        return (
+            self._answer.done()
+            and not self._answer.cancelled()
+            and self._answer.result()
+        )
+
+
 @dataclass(slots=True)
 class Held:
-    """A claimed chunk in work. `flying` rows are at the engine or wait to be tried again."""
+    """A claimed chunk in work. `flying` rows are at the engine or wait to be tried again.
+
+    `due` are the places that those of the latter wait for whose pause is over.
+    """
 
     claim: Claim
     queue: deque[Row]
     suspects: deque[Row]
+    due: deque[Place] = field(default_factory=deque)
     flying: int = 0
     unanswered: int = 0
     dropped: bool = False
     count_attempt: bool = False
+
+    def refuse_due(self) -> None:
+        """Tell rows that wait for their next try that there is none."""
+        while self.due:
+            self.due.popleft().answer(granted=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +111,7 @@ class Snapshot:
     in_flight: int
     window: int
     load: dict[int, float]
+    spent: dict[int, float]
     halt: Halt | None
     successes: int
     refused: dict[tuple[int, str], str]

@@ -29,8 +29,8 @@ from .models import Engine
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
 from .recording import LeaseLost, record, record_copies
 from .sampling import Sampler
-from .scheduling import wants_claim
 from .submitter import Submitter
+from .turns import Turns
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,9 @@ class Feeder:
         # What the engine's row says while this feeder waits for another model.
         self._awaits: tuple[str, int] | None = None
         self._halted_at: float | None = None
+        self._turns = Turns()
+        # The generation that was asked to make room, and until when it is waited for.
+        self._leaving: tuple[int, float] | None = None
         self._refused: dict[tuple[int, str], tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
@@ -265,7 +268,8 @@ class Feeder:
         self._target, self._halted_at = None, None
         self._claim_at = time.monotonic() + self._backoff
         self._backoff = min(60.0, self._backoff * 2)
-        engine_side.blame(engine, target, halt)
+        asked = self._leaving is not None and self._leaving[0] == target.generation
+        engine_side.blame(engine, target, halt, asked=asked)
         return True
 
     def _note_refused(self, snapshot: Snapshot) -> None:
@@ -324,16 +328,40 @@ class Feeder:
         self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
     ) -> bool:
         """Ask for another model when the queue wants one; True while on the way there."""
+        self._turns.note(
+            [*seen.waiting, *snapshot.works],
+            loaded=engine.loaded_model.name if engine.loaded_model else None,
+            load=snapshot.load,
+            now=time.time(),
+        )
         if engine_side.is_swapping(engine, seen):
+            self._cut_off(engine)
             return True
-        wanted = engine_side.model_to_load(engine, seen, snapshot.works)
+        if self._leaving is not None and self._leaving[0] == engine.generation:
+            # The wish was taken back.
+            self._leaving = None
+        wanted = engine_side.model_to_load(engine, seen, snapshot.works, self._turns)
         if wanted is None:
             return engine.state != Engine.State.READY
         self._call(self.submitter.drop)
-        if not self._call(lambda: self.submitter.busy):
-            self._writer.flush(STALE_SECONDS)
-            engine_side.want(engine, wanted)
+        left = self._call(lambda: self.submitter.in_flight)
+        limit = time.monotonic() + settings.BATCHSITE_DRAIN_SECONDS
+        if engine_side.want(engine, wanted, in_flight=left):
+            self._leaving = (engine.generation, limit)
         return True
+
+    def _cut_off(self, engine: Engine) -> None:
+        """End what is still in flight when the engine should long hold another model.
+
+        Done here and not by the host, whose stop would look like a death.
+        """
+        leaving = self._leaving
+        if (
+            leaving is not None
+            and leaving[0] == engine.generation
+            and time.monotonic() > leaving[1]
+        ):
+            self._call(self.submitter.abort)
 
     def _connect(self, engine: Engine, target: Target) -> None:
         """A fresh connection pool for this generation, in the loop's thread."""
@@ -353,21 +381,7 @@ class Feeder:
         """Take chunks as long as few enough rows are ready that go before them."""
         while not self._stop.is_set():
             snapshot = self._call(self.submitter.snapshot)
-            wanted = next(
-                (
-                    work
-                    for work in engine_side.best_works(seen, snapshot)
-                    if wants_claim(
-                        work,
-                        queued=snapshot.queued,
-                        queued_bytes=snapshot.queued_bytes,
-                        window=snapshot.window,
-                        load=snapshot.load,
-                        now=time.time(),
-                    )
-                ),
-                None,
-            )
+            wanted = engine_side.next_claim(seen, snapshot)
             if wanted is None:
                 return
             claim = claims.claim(

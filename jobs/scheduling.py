@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which work comes next: pure functions over plain data, the same for every feeder."""
+"""Which work comes next: pure functions over plain data, the same for every feeder.
+
+Which model an engine holds meanwhile is turns.py's business.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 # A batch whose window ends within this time goes before others of its priority.
@@ -23,18 +27,58 @@ class Work:
     expires: float
 
 
-def rank(work: Iterable[Work], *, load: Mapping[int, float], now: float) -> list[Work]:
-    """The work in the order in which it should get free places.
+class Shares:
+    """The places that teams have at one engine, and what they were given so far.
 
-    Fair share first (`load`: requests in flight a team, over the team's weight), then
-    priority, deadline at risk, age. Total and deterministic: ties end at the batch id
-    and, in a batch of several models, at the model.
+    `load` are requests in flight; `spent` counts the places given, each over the team's
+    weight. It decides where loads are equal: with fewer places than teams that is
+    nearly always so, and the oldest or most urgent work would have them all.
     """
 
-    def key(w: Work) -> tuple[float, int, bool, float, int, str]:
+    def __init__(self) -> None:
+        self.load: Counter[int] = Counter()
+        self.spent: dict[int, float] = {}
+
+    def join(self, team: int, beside: Iterable[int]) -> None:
+        """A team has work here again, beside the work of these other teams.
+
+        It starts even with who was given least: places that nobody else wanted are no
+        debt, and time without work is no credit.
+        """
+        least = min((self.spent.get(other, 0.0) for other in beside), default=0.0)
+        self.spent[team] = max(self.spent.get(team, 0.0), least)
+
+    def give(self, work: Work) -> None:
+        """One more place is the team's."""
+        self.load[work.team] += 1
+        self.spent[work.team] = self.spent.get(work.team, 0.0) + 1 / work.weight
+
+    def take_back(self, work: Work) -> None:
+        """A place of the team is free again."""
+        self.load[work.team] -= 1
+
+
+def rank(
+    work: Iterable[Work],
+    *,
+    load: Mapping[int, float],
+    now: float,
+    spent: Mapping[int, float] | None = None,
+) -> list[Work]:
+    """The work in the order in which it should get free places.
+
+    Fair share first (`load`: requests in flight a team, over the team's weight; where
+    that is equal `spent`, see Shares), then priority, deadline at risk, age. Total and
+    deterministic: ties end at the batch id and, in a batch of several models, at the
+    model.
+    """
+    spent = spent or {}
+
+    def key(w: Work) -> tuple[float, float, int, bool, float, int, str]:
         share = load.get(w.team, 0.0) / w.weight
         at_risk = w.expires - now < AT_RISK_SECONDS
-        return (share, -w.priority, not at_risk, w.created, w.batch, w.model)
+        before = spent.get(w.team, 0.0)
+        return (share, before, -w.priority, not at_risk, w.created, w.batch, w.model)
 
     return sorted(work, key=key)
 
@@ -50,31 +94,35 @@ def as_loaded(
     return {replace(w, model=loaded) if w.model in served else w for w in work}
 
 
-def choose_model(
-    ranked: Sequence[Work],
+def next_claim(
+    claimable: Iterable[Work],
     *,
-    loaded: str | None,
-    loaded_since: float,
+    queued: Mapping[Work, int],
+    queued_bytes: int,
+    window: int,
+    load: Mapping[int, float],
     now: float,
-    patience: float,
-) -> str | None:
-    """The model that an engine which holds one at a time should hold.
+    spent: Mapping[int, float] | None = None,
+) -> Work | None:
+    """What a feeder should claim a chunk of now; None: enough is here.
 
-    Stays with the loaded model while that has work, unless another model's work is
-    older than `patience` seconds and the loaded one had the engine for as long. The
-    batch whose work for the loaded model comes next waits for nothing: it is served.
-    None: nothing to do, keep what is loaded.
+    Of each team only its first work counts: what comes later waits for that. For the
+    rest see wants_claim().
     """
-    if not ranked:
-        return None
-    if loaded is None or all(w.model != loaded for w in ranked):
-        return ranked[0].model
-    served = next(w.batch for w in ranked if w.model == loaded)
-    waiting = [w for w in ranked if w.model != loaded and w.batch != served]
-    overdue = [w for w in waiting if now - w.created > patience]
-    if overdue and now - loaded_since > patience:
-        return min(overdue, key=lambda w: (w.created, w.batch)).model
-    return loaded
+    seen: set[int] = set()
+    for work in rank(claimable, load=load, now=now, spent=spent):
+        if work.team in seen:
+            continue
+        seen.add(work.team)
+        if wants_claim(
+            work,
+            queued=queued,
+            queued_bytes=queued_bytes,
+            window=window,
+            now=now,
+        ):
+            return work
+    return None
 
 
 def wants_claim(
@@ -83,7 +131,6 @@ def wants_claim(
     queued: Mapping[Work, int],
     queued_bytes: int,
     window: int,
-    load: Mapping[int, float],
     now: float,
     most_rows: int = 2048,
     most_bytes: int = 64_000_000,
@@ -91,15 +138,15 @@ def wants_claim(
     """Whether a feeder should claim a chunk of `work` now.
 
     `queued` are the rows that it holds and has not sent, by their work. A window's
-    worth of the rows that come next is kept ready, so that the engine never waits for
-    the database. Rows that come after `work` do not count: ten urgent rows start beside
-    fifty thousand, however many of those are here, and however many urgent ones are in
-    flight. A team that has rows here is measured by them alone, for how places are
-    shared changes with each request that ends. What would be the very next may double
+    worth of the rows that come next is kept ready for each team, so that neither the
+    engine nor a team's share of it ever waits for the database; how places are shared
+    changes with each request that ends. Rows of the team that come after `work` do not
+    count: ten urgent rows start beside fifty thousand, however many of those are here,
+    and however many urgent ones are in flight. What would be the very next may double
     the two bounds of what is held.
     """
-    rivals = {w: n for w, n in queued.items() if w.team == work.team} or queued
-    order = rank({*rivals, work}, load=load, now=now)
+    rivals = {w: n for w, n in queued.items() if w.team == work.team}
+    order = rank({*rivals, work}, load={}, now=now)
     ahead = sum(rivals.get(w, 0) for w in order[: order.index(work) + 1])
     room = 1 if ahead else 2
     return (

@@ -9,13 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from .answers import Judged, Verdict, error_result, judge, parse, result_of
+from .answers import (
+    Judged,
+    Verdict,
+    error_result,
+    judge,
+    last_word,
+    parse,
+    poisonous,
+    result_of,
+    too_large,
+)
+from .backoff import BUSY_STATUSES, TRIES, most_tries, pause_before_next
 from .claims import Claim, Row
 from .engines.client import (
     Answer,
@@ -25,16 +37,16 @@ from .engines.client import (
     EngineTimeout,
     EngineUnreachable,
 )
-from .flight import Halt, Held, Snapshot, Target
+from .flight import Halt, Held, Place, Snapshot, Target
 from .models import Result
 from .recording import ChunkLease
 from .rewriting import Rewrite
-from .scheduling import Work, rank
+from .scheduling import Shares, Work, rank
 from .suspects import next_suspect
+from .window import Window
 from .writer import GivenBack, Item, Written
 
 logger = logging.getLogger(__name__)
-TRIES = 5
 BACKLOG = 1000
 # Of the bodies in flight, and of the answers that are not stored yet.
 MOST_CHARACTERS = 32_000_000
@@ -43,6 +55,9 @@ SUSPECTS_WAIT = 60.0
 # After so many claims of a chunk a row that only ever fails gets its last answer.
 ROUNDS = 3
 LONGEST_WAIT = 30.0
+# With more windows of rows between two tries the engine is in trouble; none is added.
+MOST_RETRYING = 4
+TOO_MANY_REQUESTS = 429
 
 
 class Submitter:
@@ -55,13 +70,13 @@ class Submitter:
         self._target: Target | None = None
         self._held: dict[int, Held] = {}
         self._tasks: dict[asyncio.Task[None], ChunkLease] = {}
-        self._load: Counter[int] = Counter()
+        self._shares = Shares()
         # Suspects in flight, and the group that they come from.
         self._alone = self._part = 0
         self._lost: list[int] = []
         self._halt: Halt | None = None
-        self._limit = 1.0
-        self._shrunk_at = 0.0
+        self._window = Window(1)
+        self._retrying = 0
         self._refused: dict[tuple[int, str], str] = {}
         self._suspects_since: float | None = None
         self._flying_size = 0
@@ -77,18 +92,15 @@ class Submitter:
     def aim(self, client: EngineClient, target: Target) -> None:
         """Submit to this engine from now on."""
         self._client, self._target = client, target
-        self._limit = float(target.window)
+        self._window = Window(target.window)
         self._halt = None
         self._lost = []
         self.fill()
 
     def adjust(self, target: Target) -> None:
         """The same server with another window, other names or another revision."""
-        was_full = self._target is not None and self._limit >= self._target.window
         self._target = target
-        self._limit = (
-            float(target.window) if was_full else min(self._limit, target.window)
-        )
+        self._window.resize(target.window)
         self.fill()
 
     def forget_refused(self) -> None:
@@ -98,6 +110,9 @@ class Submitter:
     def add(self, claim: Claim) -> None:
         """Take a claimed chunk into work."""
         held = Held(claim, deque(), deque(), unanswered=len(claim.rows))
+        here = {h.claim.work.team for h in self._held.values()}
+        if claim.work.team not in here:
+            self._shares.join(claim.work.team, here)
         self._held[claim.lease.chunk] = held
         for row in claim.rows:
             apart = row.suspect_group and not row.is_poison
@@ -114,6 +129,7 @@ class Submitter:
                 held.dropped = True
                 held.queue.clear()
                 held.suspects.clear()
+                held.refuse_due()
                 self._settle(held)
         self._wake()
 
@@ -150,7 +166,8 @@ class Submitter:
             queued_bytes=sum(len(row.body) for q in queues for row in q),
             in_flight=self.in_flight,
             window=self._target.window if self._target else 0,
-            load={team: float(n) for team, n in self._load.items()},
+            load={team: float(n) for team, n in self._shares.load.items()},
+            spent=dict(self._shares.spent),
             halt=self._halt if not self._tasks else None,
             successes=self.successes,
             refused=dict(self._refused),
@@ -173,28 +190,50 @@ class Submitter:
         while (
             self._target is not None
             and self._halt is None
-            and self.in_flight < self._limit
+            and self.in_flight < self._window.places
             and self.unwritten < BACKLOG
-            # One request may always fly, however long it is.
-            and (self._flying_size < MOST_CHARACTERS or not self._tasks)
             and (self._unwritten_size < MOST_CHARACTERS or not self.unwritten)
             and (chosen := self._next())
         ):
-            self._launch(*chosen)
+            held, row = chosen
+            if row is not None:
+                self._launch(held, row)
+            elif held.due.popleft().answer(granted=True):
+                self._occupy(held)
 
-    def _next(self) -> tuple[Held, Row] | None:
-        """The best-ranked row; suspects only when nothing else runs or waits."""
-        waiting = [h for h in self._held.values() if h.queue]
+    def _next(self) -> tuple[Held, Row | None] | None:
+        """The best-ranked row, None for one that is due to be tried again.
+
+        Suspects only when nothing else runs or waits.
+        """
+        fresh = self._takes_fresh_rows()
+        waiting = [h for h in self._held.values() if h.due or (fresh and h.queue)]
         if waiting and not self._suspects_are_due():
             if self._alone:
                 return None
             works = {h.claim.work for h in waiting}
             best = waiting[0].claim.work
             if len(works) > 1:
-                best = rank(works, load=self._load, now=time.time())[0]
-            held = next(h for h in waiting if h.claim.work == best)
-            return held, held.queue.popleft()
-        return self._next_suspect()
+                best = rank(
+                    works,
+                    load=self._shares.load,
+                    now=time.time(),
+                    spent=self._shares.spent,
+                )[0]
+            of_best = [h for h in waiting if h.claim.work == best]
+            held = next((h for h in of_best if h.due), of_best[0])
+            return held, None if held.due else held.queue.popleft()
+        return self._next_suspect() if fresh else None
+
+    def _takes_fresh_rows(self) -> bool:
+        """Whether rows that were not tried yet may be sent: bodies and tries are bounded.
+
+        One request may always fly, however long it is.
+        """
+        return not self._tasks or (
+            self._flying_size < MOST_CHARACTERS
+            and self._retrying < MOST_RETRYING * self._window.target
+        )
 
     def _suspects_are_due(self) -> bool:
         """Whether suspects wait for too long; a steady queue must not starve them."""
@@ -205,7 +244,7 @@ class Submitter:
             self._suspects_since = time.monotonic()
         return time.monotonic() - self._suspects_since > SUSPECTS_WAIT
 
-    def _next_suspect(self) -> tuple[Held, Row] | None:
+    def _next_suspect(self) -> tuple[Held, Row | None] | None:
         """Suspects run apart, in parts; see suspects.py."""
         if self.in_flight > self._alone:
             return None
@@ -225,21 +264,26 @@ class Submitter:
         held.flying += 1
         self._flying_size += len(row.body)
         self._queued = sum(len(h.queue) for h in self._held.values())
-        self._occupy(held, 1)
+        self._occupy(held)
         task = asyncio.get_running_loop().create_task(self._answer(held, row))
         self._tasks[task] = held.claim.lease
         task.add_done_callback(lambda done: self._ended(done, held, len(row.body)))
 
-    def _occupy(self, held: Held, places: int) -> None:
-        """Take (1) or free (-1) a place in the window."""
-        self.in_flight += places
-        self._load[held.claim.work.team] += places
+    def _occupy(self, held: Held) -> None:
+        """Take a place in the window."""
+        self.in_flight += 1
+        self._shares.give(held.claim.work)
+
+    def _vacate(self, held: Held) -> None:
+        """Free a place in the window."""
+        self.in_flight -= 1
+        self._shares.take_back(held.claim.work)
 
     def _ended(self, task: asyncio.Task[None], held: Held, size: int) -> None:
         self._tasks.pop(task, None)
         held.flying -= 1
         self._flying_size -= size
-        self._occupy(held, -1)
+        self._vacate(held)
         if self.in_flight == 0:
             self._alone = self._part = 0
         self._settle(held)
@@ -263,7 +307,7 @@ class Submitter:
         """One row's task; our own mistakes become the row's error, not a crash loop."""
         started = time.monotonic()
         if row.is_poison:
-            self._finish(held, row, _poisonous(), 0, started)
+            self._finish(held, row, poisonous(), 0, started)
             return
         try:
             await self._run(held, row, started)
@@ -278,16 +322,15 @@ class Submitter:
         """Bring one row to its result, or leave it to the chunk's next holder."""
         seen = self.successes
         body = self._body(held, row)
-        answer: Answer | None = None
-        for attempt in range(1, TRIES + 1):
-            reason = ""
+        for attempt in itertools.count(1):
+            answer: Answer | None = None
             try:
-                answer = await self._post(row, body)
+                answer = await self._post(held, row, body)
             except AnswerTooLarge:
-                self._finish(held, row, _too_large(), attempt, started)
+                self._finish(held, row, too_large(), attempt, started)
                 return
             except EngineTimeout as error:
-                answer, reason = None, str(error)
+                reason = str(error)
             except EngineRefused as error:
                 self._stop(str(error), died=True)
                 return
@@ -300,21 +343,37 @@ class Submitter:
                 reason = judged.reason
                 if judged.verdict is Verdict.RESULT:
                     result = result_of(answer, judged.body)
-                    self._grow()
+                    self._succeeded()
                     self._finish(held, row, result, attempt, started)
                     return
                 if judged.verdict is Verdict.FAULT:
                     await self._fault(held, judged)
                     return
-            self._shrink()
-            if attempt < TRIES and not await self._wait(held, attempt, answer):
+            self._note_trouble(answer)
+            if self._is_enough(attempt, answer, seen):
+                break
+            if not await self._wait(held, row, attempt, answer):
                 return
-        if self.successes == seen and not await self._has_had_its_chance(held):
+        if self.successes == seen and not await self._has_had_its_chance(held, answer):
             # Nothing else succeeds either: it is the engine, not the row.
             held.count_attempt = True
             self._stop(reason, died=False)
             return
-        self._finish(held, row, _last_word(answer, reason), TRIES, started)
+        self._finish(held, row, last_word(answer, reason, attempt), attempt, started)
+
+    def _is_enough(self, attempt: int, answer: Answer | None, seen: int) -> bool:
+        """Whether a row is not tried again; sooner when nothing else succeeds either."""
+        if self.successes == seen:
+            return attempt >= TRIES
+        return attempt >= most_tries(answer.status if answer else None)
+
+    def _note_trouble(self, answer: Answer | None) -> None:
+        """Make the window smaller after an answer that was none."""
+        now = time.monotonic()
+        if answer is not None and answer.status in BUSY_STATUSES:
+            self._window.refused(now, beside=self.in_flight - 1)
+        else:
+            self._window.trouble(now)
 
     async def _fault(self, held: Held, judged: Judged) -> None:
         """Halt; but only this batch when the engine is well and lacks what it asks for.
@@ -329,8 +388,13 @@ class Submitter:
         else:
             self._stop(judged.reason, died=False)
 
-    async def _has_had_its_chance(self, held: Held) -> bool:
-        """Whether a chunk that only fails was tried often enough on a healthy engine."""
+    async def _has_had_its_chance(self, held: Held, answer: Answer | None) -> bool:
+        """Whether a chunk that only fails was tried often enough on a healthy engine.
+
+        One that only ever says "too many requests" is short of something: its rows wait.
+        """
+        if answer is not None and answer.status == TOO_MANY_REQUESTS:
+            return False
         work = held.claim.work
         return held.claim.attempts >= ROUNDS and await self._serves(work.model)
 
@@ -352,29 +416,56 @@ class Submitter:
             return False
         return answer.status == 200 and self._target.names.get(model, model) in listed
 
-    async def _post(self, row: Row, body: bytes) -> Answer:
-        if self._client is None:
+    async def _post(self, held: Held, row: Row, body: bytes) -> Answer:
+        if self._client is None or self._target is None:
             raise EngineUnreachable("the engine is gone")
-        return await self._client.post(row.url, body, timeout=self._timeout)
+        timeout = self._target.timeouts.get(held.claim.work.model, self._timeout)
+        return await self._client.post(row.url, body, timeout=timeout)
 
-    async def _wait(self, held: Held, attempt: int, answer: Answer | None) -> bool:
-        """Sleep before the next try, outside the window; False when not to go on."""
-        pause = min(LONGEST_WAIT, 0.5 * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        after = (answer.headers if answer else {}).get("retry-after", "")
-        if after.isdigit():
-            pause = max(pause, min(float(after), 2 * LONGEST_WAIT))
-        deadline = time.monotonic() + pause
-        self._occupy(held, -1)
-        self.fill()
+    async def _wait(
+        self, held: Held, row: Row, attempt: int, answer: Answer | None
+    ) -> bool:
+        """Leave the window until the next try; False when there is none.
+
+        The pause once over, the row waits for a free place like all others.
+        """
+        pause = pause_before_next(
+            attempt,
+            jitter=random.random(),  # noqa: S311 - spreads tries, no secret
+            retry_after=(answer.headers if answer else {}).get("retry-after", ""),
+            now=time.time(),
+            longest=LONGEST_WAIT,
+        )
+        place: Place | None = None
+        self._vacate(held)
+        self._retrying += 1
         try:
-            while self._halt is None and not held.dropped:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return True
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), left)
+            self.fill()
+            if not await self._sleep(held, pause):
+                return False
+            if row.suspect_group:
+                # It runs apart from the others, who wait for it.
+                return True
+            place = Place()
+            held.due.append(place)
+            self.fill()
+            return await place.wait()
         finally:
-            self._occupy(held, 1)
+            self._retrying -= 1
+            if place is None or not place.granted:
+                self._occupy(held)
+            if place is not None and place in held.due:
+                held.due.remove(place)
+
+    async def _sleep(self, held: Held, seconds: float) -> bool:
+        """Wait before a try; False, at once, when the chunk is dropped or all halts."""
+        deadline = time.monotonic() + seconds
+        while self._halt is None and not held.dropped:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), left)
         return False
 
     def _body(self, held: Held, row: Row) -> bytes:
@@ -385,22 +476,16 @@ class Submitter:
             return row.body.encode()
         return Rewrite({"model": name}).apply(row.body).encode()
 
-    def _shrink(self) -> None:
-        """Halve the window, at most once a second: one hiccup fails many rows at once."""
-        now = time.monotonic()
-        if now - self._shrunk_at > 1:
-            self._shrunk_at = now
-            self._limit = max(1.0, self._limit / 2)
-
-    def _grow(self) -> None:
+    def _succeeded(self) -> None:
         self.successes += 1
-        if self._target is not None and self._limit < self._target.window:
-            self._limit = min(float(self._target.window), self._limit + 0.2)
+        self._window.answered()
 
     def _stop(self, reason: str, *, died: bool) -> None:
         """Submit nothing more until the keeper has looked at the engine."""
         if self._halt is None or (died and not self._halt.died):
             self._halt = Halt(reason, died, ())
+            for held in self._held.values():
+                held.refuse_due()
             self._wake()
 
     def _wake(self) -> None:
@@ -428,25 +513,3 @@ class Submitter:
         self._unwritten_size += len(result.body)
         last = held.unanswered == 0
         self._put(Written(held.claim.lease, result, row.has_copies, last))
-
-
-def _too_large() -> Result:
-    return error_result("answer_too_large", "The answer is longer than 16 MB.")
-
-
-def _poisonous() -> Result:
-    return error_result(
-        "engine_crashed",
-        "The engine died twice while this request was the only one it worked on.",
-    )
-
-
-def _last_word(answer: Answer | None, reason: str) -> Result:
-    """The result of a row that failed five times while others succeeded."""
-    if answer is None:
-        return error_result("request_timeout", f"Tried {TRIES} times: {reason}.")
-    try:
-        body = parse(answer.body)
-    except ValueError:
-        body = None
-    return result_of(answer, body)

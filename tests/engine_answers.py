@@ -37,12 +37,15 @@ class State:
     api_key: str
     lora_rank: int = 0
     adapters: dict[str, str] = field(default_factory=dict)
+    limit: int = 0
     started: int = field(default_factory=lambda: int(time.time()))
     running: int = 0
     finished: int = 0
     # The running requests that /metrics tells of since the core stands still.
     hung_at: int | None = None
     most_running: int = 0
+    refused: int = 0
+    aborted: int = 0
     requests: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0

@@ -18,7 +18,9 @@ request's top-level field "test" asks for behaviour:
     content: "…"            that content
     show_request: true      the request's text as it came, as "received" of the answer
 
-GET /test/counts shows how many requests came by key, and in total.
+GET /test/counts shows how many requests came by key, and in total, how many run, how
+many were refused (--most-running), and how many clients went away before their answer:
+such a request ends at once, as vLLM aborts it.
 """
 
 from __future__ import annotations
@@ -148,6 +150,8 @@ def show(state: State, path: str) -> web.Response:
             "requests": state.requests,
             "running": state.running,
             "most_running": state.most_running,
+            "refused": state.refused,
+            "aborted": state.aborted,
         },
     }
     if path not in bodies:
@@ -176,10 +180,16 @@ async def handle(state: State, request: web.BaseRequest) -> web.Response:
             raise Refusal(404, "Not Found", "NotFoundError")
         if request.method != "POST":
             raise Refusal(405, "Method Not Allowed", "BadRequestError")
+        if state.limit and state.running >= state.limit:
+            state.refused += 1
+            raise Refusal(503, "too many requests are running", "ServiceUnavailable")
         state.running += 1
         state.most_running = max(state.most_running, state.running)
         try:
             return await generate(state, request)
+        except asyncio.CancelledError:
+            state.aborted += 1
+            raise
         finally:
             state.running -= 1
     except Refusal as refusal:
@@ -240,6 +250,7 @@ async def serve(options: argparse.Namespace, sock: socket.socket) -> None:
         delay=options.delay,
         api_key=options.api_key,
         lora_rank=options.max_lora_rank if options.enable_lora else 0,
+        limit=options.most_running,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -251,7 +262,8 @@ async def serve(options: argparse.Namespace, sock: socket.socket) -> None:
         return await handle(state, request)
 
     runner = web.ServerRunner(
-        web.Server(handler, access_log=None), shutdown_timeout=0.2
+        web.Server(handler, access_log=None, handler_cancellation=True),
+        shutdown_timeout=0.2,
     )
     await runner.setup()
     await web.SockSite(runner, sock, backlog=4096).start()
@@ -276,6 +288,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds per request")
     parser.add_argument("--enable-lora", action="store_true")
     parser.add_argument("--max-lora-rank", type=int, default=16)
+    parser.add_argument(
+        "--most-running",
+        type=int,
+        default=0,
+        help="answer 503 to requests beside so many others",
+    )
     parser.add_argument("--load-seconds", type=float, default=0.0)
     parser.add_argument(
         "--fail-load", default="", help="fail to load with this message"

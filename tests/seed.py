@@ -26,17 +26,35 @@ def external_engine(url: str, name: str = "ext", window: int = 64) -> None:
     )
 
 
+def served_model(name: str, engine_args: list[str]) -> None:
+    """A model that a managed engine can load."""
+    from jobs.models import ServedModel
+
+    ServedModel.objects.create(name=name, source=f"org/{name}", engine_args=engine_args)
+
+
+def cancel(batch: str) -> None:
+    """Cancel a batch, as the API does."""
+    from jobs import lifecycle
+    from jobs.models import Batch
+
+    lifecycle.cancel(Batch.objects.get(public_id=batch))
+
+
 def batch(
     rows: int,
     model: str = "tiny",
     priority: int = 0,
     max_tokens: int | None = None,
     special: dict[str, dict[str, Any]] | None = None,
+    slow_every: int = 0,
+    slow: float = 0.0,
     **test: Any,
 ) -> str:
     """A validating batch of `rows` requests with these wishes to the test engine.
 
-    `special` are further wishes of single rows, by their number.
+    `special` are further wishes of single rows, by their number. Each row whose number
+    divides by `slow_every` takes `slow` seconds.
     """
     from django.core.files.base import ContentFile
     from django.core.files.storage import default_storage
@@ -55,7 +73,8 @@ def batch(
             "body": {
                 "model": model,
                 "messages": [{"role": "user", "content": f"say {n}"}],
-                "test": {"key": f"r{n}", **test, **(special or {}).get(str(n), {})},
+                "test": {"key": f"r{n}", **test, **(special or {}).get(str(n), {})}
+                | ({"delay": slow} if slow_every and n % slow_every == 0 else {}),
                 **({} if max_tokens is None else {"max_tokens": max_tokens}),
             },
         }

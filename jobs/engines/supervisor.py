@@ -250,7 +250,7 @@ class EngineHost:
             self._load_failed(f"was not ready after {elapsed:.0f} s")
         elif child.socket.exists() and probe.health(self._client()) == 200:
             if self.adapters.are_in():
-                self._ready(model)
+                self._ready(model, elapsed)
             else:
                 doing = self.adapters.doing()
                 self.copy.move(State.LOADING, f"serves {model}, {doing}")
@@ -264,7 +264,7 @@ class EngineHost:
                 gauges={"loading": {"elapsed": round(elapsed), "line": line}},
             )
 
-    def _ready(self, model: ServedModel) -> None:
+    def _ready(self, model: ServedModel, load_seconds: float) -> None:
         try:
             about = probe.identity(self._client(), timeout=5)
         except (EngineUnreachable, probe.BadAnswer) as error:
@@ -276,6 +276,7 @@ class EngineHost:
             State.READY,
             f"serves {model}",
             loaded_model_id=model.pk,
+            load_seconds=load_seconds,
             loaded_adapters=self.adapters.loaded,
             version=about.version,
             gauges={},

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, ExpressionWrapper, OuterRef, Q
 from django.db.models.expressions import Combinable
@@ -87,6 +88,12 @@ class ServedModel(models.Model):
         limit_choices_to={"kind": "managed"},
         help_text="The managed engines that may load it; none chosen: any of them.",
     )
+    request_timeout = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Seconds for one try of one request; empty: the site's limit.",
+    )
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.ENABLED
     )
@@ -152,10 +159,10 @@ class Engine(models.Model):
     """An OpenAI-compatible HTTP server that runs requests.
 
     One writer per column: the host (`runengine`) writes state, loaded_model,
-    loaded_adapters, generation, incident_deaths and the gauges; the engine worker
-    writes wanted_model (comparing the generation), in_flight, fault and gates; people
-    write paused, which the host sets once when it gives up after too many deaths,
-    drained and reserved.
+    loaded_adapters, generation, load_seconds, incident_deaths and the gauges; the engine
+    worker writes wanted_model (comparing the generation), in_flight, fault and gates;
+    people write paused, which the host sets once when it gives up after too many
+    deaths, drained and reserved.
     """
 
     class Kind(models.TextChoices):
@@ -192,6 +199,9 @@ class Engine(models.Model):
     )
     state_since = models.DateTimeField(default=timezone.now)
     generation = models.PositiveIntegerField(default=0)
+    load_seconds = models.FloatField(
+        default=0.0, help_text="How long the load of the loaded model took."
+    )
     loaded_model = models.ForeignKey(
         ServedModel, models.SET_NULL, null=True, blank=True, related_name="loaded_on"
     )

@@ -103,6 +103,7 @@ def test_wanted_model_is_loaded_with_progress_in_words(host: EngineHost) -> None
     assert engine.state_reason == "serves tiny"
     assert engine.version == "0.0.0+test"
     assert "loading" not in engine.gauges
+    assert engine.load_seconds >= 2.5
 
 
 def test_gauges_come_with_the_heartbeat(host: EngineHost) -> None:

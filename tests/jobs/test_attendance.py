@@ -12,6 +12,7 @@ from pytest_django import Settings
 from jobs import attendance, chores, engine_side, lifecycle, processes, stages, tasks
 from jobs.flight import Halt
 from jobs.models import Batch, Chunk, Engine, EngineEvent, ServedModel, WorkerProcess
+from jobs.turns import Turns
 from tests.conftest import MakeBatch
 
 from .rows import claim_next, external_engine, running_batch
@@ -204,7 +205,8 @@ def test_a_managed_engine_is_a_target_only_while_it_is_ready() -> None:
 
 
 def wanted(engine: Engine) -> ServedModel | None:
-    return engine_side.model_to_load(engine, engine_side.survey(engine), [])
+    survey = engine_side.survey(engine)
+    return engine_side.model_to_load(engine, survey, [], Turns())
 
 
 def test_the_queue_decides_which_model_is_wanted(make_batch: MakeBatch) -> None:

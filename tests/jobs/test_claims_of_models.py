@@ -91,3 +91,13 @@ def test_many_batches_of_one_team_hide_no_other_team(
     found = [work.batch for work in claims.claimable_work(None)]
     # The team's own: what is late before what is old.
     assert found == [crowd[0].pk, crowd[1].pk, late.pk, alone.pk]
+
+
+def test_many_batches_for_one_model_hide_no_other_model(
+    make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "CANDIDATES", 2)
+    for _ in range(4):
+        running_batch(make_batch, model="a", priority=100)
+    other = running_batch(make_batch, model="b")
+    assert other.pk in [work.batch for work in claims.claimable_work(None)]

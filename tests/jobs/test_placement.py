@@ -13,9 +13,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from jobs import engine_side, standing
-from jobs.flight import Snapshot
 from jobs.models import Engine, ServedModel
 from jobs.scheduling import Work, as_loaded
+from jobs.turns import Turns
 from tests.conftest import MakeBatch
 
 from .rows import running_batch
@@ -53,16 +53,12 @@ def names(found: Any) -> list[str]:
     return sorted(one.name for one in found)
 
 
-def snapshot() -> Snapshot:
-    return Snapshot([], [], {}, 0, 0, 8, {}, None, 0, {})
-
-
 def next_models(of: Engine) -> tuple[list[str], str | None]:
     """What the engine would claim now, and what it would rather load."""
     of = Engine.objects.select_related("loaded_model", "wanted_model").get(pk=of.pk)
     seen = engine_side.survey(of)
-    now = [work.model for work in engine_side.best_works(seen, snapshot())]
-    wanted = engine_side.model_to_load(of, seen, [])
+    now = [work.model for work in seen.waiting if work.model in seen.served]
+    wanted = engine_side.model_to_load(of, seen, [], Turns())
     return now, wanted.name if wanted else None
 
 

@@ -6,7 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.scheduling import Work, choose_model, rank, wants_claim
+from jobs.scheduling import Shares, Work, next_claim, rank, wants_claim
 
 NOW = 1_000_000.0
 
@@ -65,53 +65,10 @@ def test_the_order_does_not_depend_on_the_order_of_asking(
     assert rank(found, load=load, now=NOW) == rank(shuffled, load=load, now=NOW)
 
 
-def choose(ranked: list[Work], **over: object) -> str | None:
-    values: dict[str, object] = {
-        "loaded": "a",
-        "loaded_since": NOW - 50,
-        "now": NOW,
-        "patience": 300,
-    }
-    return choose_model(ranked, **(values | over))  # type: ignore[arg-type]  # built by name
-
-
-def test_an_engine_stays_with_its_model_while_that_has_work() -> None:
-    a, b = work(1, model="a"), work(2, model="b", priority=5)
-    assert choose([b, a]) == "a"
-    assert choose([b]) == "b"
-    assert choose([], loaded="a") is None
-    assert choose([b, a], loaded=None) == "b"
-
-
-def test_another_model_waits_no_longer_than_the_patience_and_nobody_thrashes() -> None:
-    a, b = work(1, model="a"), work(2, model="b", created=NOW - 400)
-    assert choose([a, b], loaded_since=NOW - 400) == "b"
-    # The model that was just loaded has its turn first.
-    assert choose([a, b], loaded_since=NOW - 10) == "a"
-
-
-def test_a_batch_of_two_models_waits_no_longer_than_one_of_the_other() -> None:
-    # A stream of urgent work keeps the loaded model, and its own work for it, waiting.
-    urgent = work(9, model="a", priority=5, created=NOW - 1)
-    mixed = [work(1, model=m, created=NOW - 900) for m in ("a", "b")]
-    ranked = rank([urgent, *mixed], load={}, now=NOW)
-    assert choose(ranked, loaded_since=NOW - 400) == "b"
-
-
-def test_a_batch_of_two_models_changes_the_model_once() -> None:
-    a, b = (work(1, model=model, created=NOW - 900) for model in ("a", "b"))
-    assert choose([a, b], loaded_since=NOW - 400) == "a"
-    assert choose([b], loaded_since=NOW - 400) == "b"
-    # Others do not wait longer for it.
-    other = work(2, model="c", created=NOW - 400)
-    assert choose([a, b, other], loaded_since=NOW - 400) == "c"
-
-
 def claims(wanted: Work, queued: dict[Work, int], **over: object) -> bool:
     values: dict[str, object] = {
         "queued_bytes": 0,
         "window": 10,
-        "load": {},
         "now": NOW,
     }
     return wants_claim(wanted, queued=queued, **(values | over))  # type: ignore[arg-type]  # built by name
@@ -143,17 +100,48 @@ def test_an_urgent_batch_is_claimed_beside_a_full_queue() -> None:
 def test_an_urgent_batch_does_not_wait_for_others_that_are_as_urgent() -> None:
     big, first, second = work(1), work(2, priority=3), work(3, priority=3)
     # The first one's only row is in flight, so that nothing of it is queued.
-    assert claims(second, {big: 500}, load={1: 10.0})
-    assert claims(second, {big: 500, first: 1}, load={1: 10.0})
+    assert claims(second, {big: 500})
+    assert claims(second, {big: 500, first: 1})
 
 
-def test_an_urgent_batch_of_a_team_with_much_in_flight_is_claimed() -> None:
+def test_what_other_teams_have_here_bars_no_team_from_its_share() -> None:
     ours, others = work(1, team=1), work(2, team=2)
-    urgent = work(3, team=1, priority=9)
     queued = {ours: 100, others: 100}
-    assert claims(urgent, queued, load={1: 6.0, 2: 4.0})
-    assert not claims(work(4, team=1), queued, load={1: 6.0, 2: 4.0})
-    # A team with nothing here comes when it is its turn by the shares.
-    stranger = work(5, team=3, priority=9)
-    assert claims(stranger, queued, load={1: 6.0, 2: 4.0})
-    assert not claims(stranger, queued, load={1: 6.0, 2: 4.0, 3: 7.0})
+    assert claims(work(3, team=1, priority=9), queued)
+    assert not claims(work(4, team=1), queued)
+    # All rows of a third one may be in flight: its next ones must be here in time.
+    assert claims(work(5, team=3), queued)
+
+
+def next_of(claimable: list[Work], queued: dict[Work, int], **over: object) -> int:
+    values: dict[str, object] = {"queued_bytes": 0, "window": 10, "load": {}}
+    found = next_claim(claimable, queued=queued, now=NOW, **(values | over))  # type: ignore[arg-type]  # built by name
+    return found.batch if found else 0
+
+
+def test_the_first_work_of_the_team_that_comes_next_is_claimed() -> None:
+    first, later, other = work(1, priority=1), work(2), work(3, team=2)
+    assert next_of([later, first, other], {}) == 1
+    assert next_of([later, first, other], {}, load={1: 2.0}) == 3
+    assert next_of([later, first, other], {first: 10}) == 3
+    # What comes later waits for its team's first, and for nothing else.
+    assert next_of([later, first], {first: 10}) == 0
+    assert next_of([later], {first: 9}) == 2
+
+
+def test_where_loads_are_equal_who_was_given_less_comes_first() -> None:
+    old, new = work(1, team=1, priority=9, weight=3), work(2, team=2)
+    shares = Shares()
+    shares.join(1, [])
+    for _ in range(6):
+        shares.give(old)
+        shares.take_back(old)
+    # Who comes new has no claim on what it missed.
+    shares.join(2, [1])
+    given = []
+    for _ in range(8):
+        chosen = rank([old, new], load=shares.load, now=NOW, spent=shares.spent)[0]
+        shares.give(chosen)
+        shares.take_back(chosen)
+        given.append(chosen.batch)
+    assert sorted(given) == [1] * 6 + [2] * 2
