@@ -66,6 +66,8 @@ MINUTES = {
 OTHER = "-again"
 # Memory that a driver keeps for itself, or that others take meanwhile.
 SLACK = 300_000_000
+# Lines of an error, and of the log beside it.
+SHOWN = 40
 
 
 class TooLong(Exception):
@@ -106,7 +108,12 @@ class Check:
             self.failed.append(name)
             words = str(error).strip() or type(error).__name__
             self.say(f"**Failed** after {time.monotonic() - began:.0f} s:", "")
-            self.say("```", *words.splitlines()[-40:], "```")
+            self.say("```", *words.splitlines()[-SHOWN:], "```")
+            if self.site is not None and self.site.processes:
+                log = self.site.processes[-1].log().splitlines()[-SHOWN:]
+                self.say(
+                    "", "The last lines of the site's log:", "", "```", *log, "```"
+                )
         else:
             self.say("", f"Done in {time.monotonic() - began:.0f} s.")
 
@@ -176,6 +183,7 @@ def our_run(check: Check) -> None:
         )
     check.running = running = start_up(
         site,
+        patience=180,
         BATCHSITE_ENGINE_PYTHON=os.environ.get("BATCHSITE_ENGINE_PYTHON", ""),
         BATCHSITE_ENGINE_MODULE="vllm.entrypoints.openai.api_server",
         BATCHSITE_MODEL_WAIT=str(turn(check)),

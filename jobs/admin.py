@@ -72,7 +72,7 @@ class BatchAdmin(admin.ModelAdmin):
     search_fields = ["public_id", "name", "owner__email", "model"]
     list_select_related = ["team", "owner"]
     show_full_result_count = False
-    actions = ["cancel"]
+    actions = ["cancel", "pause", "resume"]
     changeable = CHANGEABLE
 
     def get_readonly_fields(
@@ -140,6 +140,39 @@ class BatchAdmin(admin.ModelAdmin):
         if asked:
             noun = "batch is" if asked == 1 else "batches are"
             self.message_user(request, f"{asked} {noun} being cancelled.")
+
+    @admin.action(description="Pause the chosen batches", permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Start no more of their requests; those that are too far are named."""
+        self._set_paused(request, queryset, paused=True)
+
+    @admin.action(description="Resume the chosen batches", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Go on with them; those that are too far are named."""
+        self._set_paused(request, queryset, paused=False)
+
+    def _set_paused(
+        self, request: HttpRequest, batches: QuerySet[Batch], *, paused: bool
+    ) -> None:
+        assert isinstance(request.user, User)
+        changed = 0
+        for batch in batches.exclude(paused=paused):
+            try:
+                changes.update_batch(
+                    batch=batch,
+                    user=request.user,
+                    address=client_address(request),
+                    paused=paused,
+                )
+            except changes.TooLate as refused:
+                self.message_user(
+                    request, f"{batch.public_id}: {refused}", messages.WARNING
+                )
+                continue
+            changed += 1
+        noun = "batch was" if changed == 1 else "batches were"
+        verb = "paused" if paused else "resumed"
+        self.message_user(request, f"{changed} {noun} {verb}.")
 
 
 @admin.register(BatchFile)

@@ -127,6 +127,29 @@ def test_cancel_action_goes_through_the_lifecycle(
     assert (noted.target, noted.address) == (active.public_id, "127.0.0.1")
 
 
+def test_batches_are_paused_and_resumed_as_actions(
+    client: Client, staff: User, make_batch: MakeBatch
+) -> None:
+    batches = [rows.running(make_batch), rows.running(make_batch, paused=True)]
+    done = make_batch(status=Batch.Status.COMPLETED)
+    client.force_login(staff)
+
+    def act(action: str) -> str:
+        keys = [batch.pk for batch in (*batches, done)]
+        given = {"action": action, "_selected_action": keys}
+        return client.post("/admin/jobs/batch/", given, follow=True).content.decode()
+
+    page = act("pause")
+    assert "1 batch was paused." in page
+    assert f"{done.public_id}: Cannot change the pause of a batch" in page.replace(
+        "Batch_", "batch_"
+    )
+    assert "2 batches were resumed." in act("resume")
+    kinds = BatchEvent.objects.order_by("pk").values_list("kind", flat=True)
+    assert list(kinds) == ["paused", "resumed", "resumed"]
+    assert AuditEvent.objects.filter(action="batch.update", actor=staff).count() == 3
+
+
 def test_a_batch_is_changed_as_in_the_api(
     client: Client, staff: User, make_batch: MakeBatch
 ) -> None:
