@@ -183,7 +183,6 @@ def our_run(check: Check) -> None:
         )
     check.running = running = start_up(
         site,
-        patience=180,
         BATCHSITE_ENGINE_PYTHON=os.environ.get("BATCHSITE_ENGINE_PYTHON", ""),
         BATCHSITE_ENGINE_MODULE="vllm.entrypoints.openai.api_server",
         BATCHSITE_MODEL_WAIT=str(turn(check)),

@@ -21,6 +21,7 @@ from .batch_form import CHANGEABLE, BatchForm
 from .engine_admin import EngineAdmin
 from .models import (
     Batch,
+    BatchEstimate,
     BatchEvent,
     BatchFile,
     BatchRequest,
@@ -377,17 +378,36 @@ class MeasurementAdmin(ReadOnly):
     list_display = [
         "served_model",
         "engine",
+        "hardware",
         "rows",
+        "input_tokens",
         "output_tokens",
         "seconds",
+        "latency",
+        "concurrency",
         "created_at",
     ]
-    list_filter = ["served_model"]
+    list_filter = ["served_model", "hardware"]
     list_select_related = ["served_model", "engine"]
 
 
 @admin.register(ThroughputSample)
 class ThroughputSampleAdmin(ReadOnly):
-    list_display = ["at", "batch", "engine", "rows", "output_tokens", "seconds"]
+    list_display = [
+        *("at", "batch", "engine", "rows", "output_tokens", "seconds"),
+        "resolution",
+    ]
+    list_filter = ["resolution"]
     search_fields = ["=batch__public_id"]
     list_select_related = ["batch", "engine"]
+
+
+@admin.register(BatchEstimate)
+class BatchEstimateAdmin(ReadOnly):
+    list_display = [
+        *("batch", "model", "rows", "seconds_low", "seconds_high", "ran_seconds"),
+        *("output_tokens", "ran_output_tokens", "made_at", "settled_at"),
+    ]
+    list_filter = ["endpoint"]
+    search_fields = ["=batch__public_id", "=model"]
+    list_select_related = ["batch"]

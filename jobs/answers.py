@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from .engines.client import Answer
+from .engines.client import Answer, AnswerTooLarge, EngineClient, EngineUnreachable
 from .jsonl import quoted
 from .models import Result
 
@@ -80,6 +80,23 @@ def parse(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         return json.loads(body)
+
+
+async def models_of(client: EngineClient) -> set[str]:
+    """The models that the engine lists; none where it does not answer as it should."""
+    try:
+        answer = await client.get("/v1/models")
+        listed = {entry.get("id") for entry in parse(answer.body)["data"]}
+    except (
+        EngineUnreachable,
+        AnswerTooLarge,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ):
+        return set()
+    return listed if answer.status == 200 else set()
 
 
 def _words(answer: Answer) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from batchsite.accounts import attempts, sessions
 
-from . import deadlines, expiry, idempotency
+from . import deadlines, expiry, idempotency, ring, settling, stalls
 from .engines import timeline
 from .webhooks import deliver, progress, pruning
 
@@ -39,6 +39,9 @@ CHORES: tuple[Chore, ...] = (
     Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
     Chore("webhook progress", 5, progress.wanted, progress.run),
     Chore("deadlines", 30, deadlines.any_at_risk, deadlines.note_risks),
+    Chore("stalled batches", 10, stalls.wanted, stalls.run),
+    Chore("past estimates", 15, settling.wanted, settling.run),
+    Chore("old samples", 60, ring.wanted, ring.run),
     Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),
     Chore("engine events", 3600, timeline.old_events, timeline.prune),

@@ -72,7 +72,7 @@ def dry_run(
         plan.lines,
         plan.models,
         copies(plan) if good else None,
-        estimate(plan, endpoint=endpoint) if good else None,
+        estimate(plan, endpoint=endpoint, team=team) if good else None,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from .claims import Claim, Row
 from .recording import ChunkLease
+from .rewriting import Rewrite
 from .scheduling import Work
 
 
@@ -36,6 +37,22 @@ class Target:
     def is_same_server(self, other: Target) -> bool:
         """Whether both mean the same process at the same place."""
         return (self.generation, self.address) == (other.generation, other.address)
+
+    def body_of(self, model: str, body: str) -> bytes:
+        """The stored body; rewritten only when the engine calls the model otherwise."""
+        name = self.names.get(model, model)
+        return (
+            body if name == model else Rewrite({"model": name}).apply(body)
+        ).encode()
+
+    def provenance_of(self, model: str) -> dict[str, object]:
+        """Where an answer of that model is from, and what of its request was changed."""
+        found = dict(self.provenance)
+        if model in self.adapters:
+            found["adapter_source"] = self.adapters[model]
+        if self.names.get(model, model) != model:
+            found["rewritten"] = ["model"]
+        return found
 
 
 class Place:

@@ -20,10 +20,11 @@ from django.db.models import Max
 
 from . import disks, lifecycle, limits
 from .checks import Errors, Plan, check_file, file_problem, rules_for
-from .estimates import tokens_per_second
+from .estimates import Estimate, estimate
 from .jsonl import LineError
-from .models import Batch, BatchRequest, Chunk
+from .models import Batch, BatchEstimate, BatchRequest, Chunk
 from .ordering import RUNS_NOT, cut_chunks
+from .speeds import tokens_per_second
 from .tasks import poke_engines
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
                 )
                 for start, end in ranges[at : at + SLICE_ROWS]
             )
+    expected = estimate(plan, endpoint=batch.endpoint, team=batch.team)
     with transaction.atomic():
         started = lifecycle.start(
             batch,
@@ -231,6 +233,23 @@ def _start(batch: Batch, plan: Plan, lease: StageLease) -> bool:
             model=_model(plan),
         )
         if started:
+            _keep(batch, expected, rows=len(sequence))
             poke_engines(plan.models)
     lease.check()
     return True
+
+
+def _keep(batch: Batch, expected: Estimate, *, rows: int) -> None:
+    """Store what is expected of the batch, to be compared with what comes."""
+    BatchEstimate.objects.create(
+        batch=batch,
+        model=batch.model,
+        endpoint=batch.endpoint,
+        rows=rows,
+        input_tokens=expected.input_tokens,
+        output_tokens=expected.output_tokens,
+        seconds=expected.seconds,
+        seconds_low=expected.seconds_low,
+        seconds_high=expected.seconds_high,
+        basis=expected.basis,
+    )

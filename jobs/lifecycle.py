@@ -26,6 +26,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 # OpenAI's webhook events; the other statuses tell nobody.
 TOLD = {Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
+STALL_ENDED = "stall_ended"
 
 
 class CannotCancel(Exception):
@@ -53,11 +54,14 @@ def move(
     if new not in TRANSITIONS.get(old, ()):
         raise ValueError(f"No batch moves from {old} to {new}.")
     with transaction.atomic():
+        stalled = old == Status.IN_PROGRESS and _is_stalled(batch)
         won = Batch.objects.filter(pk=batch.pk, status=old, **(where or {})).update(
-            status=new, **{f"{new}_at": Now()}, **columns
+            status=new, stalled_since=None, **{f"{new}_at": Now()}, **columns
         )
         if won != 1:
             return False
+        if stalled:
+            note(batch.pk, STALL_ENDED, f"the batch is {new}")
         event = BatchEvent.objects.create(
             batch=batch, kind="status", old_status=old, new_status=new, message=message
         )
@@ -65,6 +69,12 @@ def move(
             outbox.put(event, f"batch.{new}")
     batch.refresh_from_db()
     return True
+
+
+def _is_stalled(batch: Batch) -> bool:
+    """Whether the row says so; locks it, so that no stall begins or ends meanwhile."""
+    rows = Batch.objects.filter(pk=batch.pk).order_by().select_for_update()
+    return rows.values_list("stalled_since", flat=True).first() is not None
 
 
 def note(batch_pk: int, kind: str, message: str) -> None:

@@ -62,7 +62,10 @@ class Feeder:
         self.submitter = Submitter(
             put=self._writer.put, timeout=settings.BATCHSITE_REQUEST_TIMEOUT
         )
-        self._sampler = Sampler()
+        self._sampler = Sampler(
+            self._writer.take_tally,
+            lambda: self._call(self.submitter.occupancy.take),
+        )
         self._gatekeeper = GateKeeper(worker)
         self._closed: frozenset[str] = frozenset()
         self._client: EngineClient | None = None
@@ -115,6 +118,7 @@ class Feeder:
             self._stay_alive()
             time.sleep(0.02)
         self._writer.stop(STALE_SECONDS)
+        self._sample_last()
         Engine.objects.filter(name=self.engine_name, worker_token=self.worker).update(
             in_flight=0
         )
@@ -132,6 +136,15 @@ class Feeder:
             self._heartbeat(engine, self._call(self.submitter.snapshot))
         except (DatabaseError, InterfaceError):
             logger.exception("the draining feeder cannot reach the database")
+            connection.close()
+
+    def _sample_last(self) -> None:
+        """What the end has stored since the last sample."""
+        try:
+            engine = Engine.objects.get(name=self.engine_name)
+            self._sample(engine, self._call(self.submitter.snapshot))
+        except (DatabaseError, InterfaceError):
+            logger.exception("the last sample of the feeder is lost")
             connection.close()
 
     def figures(self) -> dict[str, Any]:
@@ -247,7 +260,11 @@ class Feeder:
             if lease in self._call(self.submitter.snapshot).leases:
                 logger.warning("lost the lease of chunk %d", lease.chunk)
                 self._call(lambda lost=lease: self.submitter.abort(lost))  # type: ignore[misc]  # mypy does not see the default
-        self._sampler.sample(engine, self._writer)
+        self._sample(engine, snapshot)
+
+    def _sample(self, engine: Engine, snapshot: Snapshot) -> None:
+        busy = snapshot.in_flight or snapshot.leases or self._writer.leases()
+        self._sampler.sample(engine, window=snapshot.window, idle=not busy)
 
     def _follow_up(self, engine: Engine, snapshot: Snapshot) -> bool:
         """After a halt: blame and wait; False while it is not clear who is to blame."""

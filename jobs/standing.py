@@ -12,20 +12,25 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from . import claims
-from .estimates import Speed, speed_of
-from .models import Batch, Chunk
+from .eta import LOOKS_BACK, Eta, Left, Sample, eta
+from .models import Batch, Chunk, ThroughputSample
 from .obstacles import Site, read_site
 from .scheduling import Work, rank
+from .speeds import Speed, speed_of
 
 LOOK_SECONDS = 2.0
 # A look may take up to so much of a process's time, however long the queue is.
 LOOK_SHARE = 0.05
 # Of longer queues the rest has no place yet.
 QUEUE_MOST = 5000
+# A batch with a sample that is not older runs just now.
+RUNS_SECONDS = 30.0
+# Of more samples the oldest are left out.
+SAMPLES_MOST = 20_000
 # From so many answers on a batch's own tell more than the model's history.
 ENOUGH_ANSWERS = 20
 WAITING = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
@@ -37,18 +42,24 @@ class Standing:
     """A batch's place among its team's unfinished ones, 1 for the next or running one.
 
     `expected_start` is in unix seconds; `blocked_reason` says in words why nothing of
-    it can run now. None: not known, or nothing to say.
+    it can run now; `eta` is when a batch in progress will have its last answer. None:
+    not known, or nothing to say.
     """
 
     position: int | None = None
     expected_start: int | None = None
     blocked_reason: str | None = None
     at_risk: bool = False
+    eta: Eta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An unfinished batch as the look saw it; `seconds` of work left, None: not known."""
+    """An unfinished batch as the look saw it.
+
+    `seconds` of work left, None: not known. `left`, `samples` and `stalled_since` tell
+    when it will be done; `left` is None for a batch that does not run yet.
+    """
 
     pk: int
     public_id: str
@@ -59,6 +70,9 @@ class Entry:
     validating: bool
     started: int | None
     seconds: float | None
+    left: Left | None = None
+    samples: Sequence[Sample] = ()
+    stalled_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +194,45 @@ def standings(queue: Sequence[Entry], site: Site, *, now: float) -> dict[int, St
             places[entry.work.team] += 1
         runs = reason is None and not entry.validating
         wait = _wait(route, before) if runs else None
+        end = _eta(entry, reason, now)
         found[entry.pk] = Standing(
             position=None if entry.paused else places[entry.work.team],
             expected_start=_start(entry, wait, now),
             blocked_reason=reason,
-            at_risk=entry.seconds is not None
-            and now + (wait or 0.0) + entry.seconds / route.lanes > entry.work.expires,
+            at_risk=_is_late(entry, end, wait or 0.0, route, now),
+            eta=end,
         )
         if runs:
             _put_before(entry, before)
     return found
+
+
+def _eta(entry: Entry, reason: str | None, now: float) -> Eta | None:
+    """When it will be done, or why nobody can say; None before it runs."""
+    if entry.left is None:
+        return None
+    if reason is not None:
+        return Eta(reason=reason)
+    if entry.stalled_since is not None:
+        minutes = max(int((now - entry.stalled_since) / 60), 1)
+        return Eta(reason=f"stalled for {minutes} min")
+    return eta(entry.left, entry.samples, now)
+
+
+def _is_late(
+    entry: Entry, end: Eta | None, wait: float, route: Route, now: float
+) -> bool:
+    """Whether the estimated end lies behind the deadline.
+
+    By the batch's own speed while it runs: behind other work that falls, and would
+    tell only of the others.
+    """
+    runs = entry.samples and now - entry.samples[0].at < RUNS_SECONDS
+    if runs and end is not None and end.middle is not None:
+        return now + end.middle > entry.work.expires
+    if entry.seconds is None:
+        return False
+    return now + wait + entry.seconds / route.lanes > entry.work.expires
 
 
 def _put_before(entry: Entry, before: dict[str, float | None]) -> None:
@@ -257,6 +300,8 @@ def read_queue() -> list[Entry]:
     mixed = [b.pk for b in batches if b.allow_mixed_models and not b.model]
     several = _open_models(mixed) if mixed else {}
     speeds: dict[str, Speed | None] = {}
+    now = time.time()
+    samples = _recent_samples(now) if batches else {}
     entries = []
     for batch in batches:
         models = (batch.model,) if batch.model else tuple(several.get(batch.pk, ()))
@@ -282,6 +327,9 @@ def read_queue() -> list[Entry]:
                 validating=batch.status == Batch.Status.VALIDATING,
                 started=_started(batch),
                 seconds=_seconds_left(batch, [speeds[model] for model in models]),
+                left=_left(batch, now),
+                samples=samples.get(batch.pk, ()),
+                stalled_since=batch.stalled_since and batch.stalled_since.timestamp(),
             )
         )
     return entries
@@ -297,6 +345,8 @@ def _waiting() -> list[Any]:
         *("pk", "public_id", "team_id", "team__weight", "priority", "created_at"),
         *("expires_at", "paused", "status", "model", "allow_mixed_models"),
         *("in_progress_at", "total", "completed", "failed", "output_tokens"),
+        *("input_tokens", "stalled_since", "estimate__rows"),
+        *("estimate__input_tokens", "estimate__output_tokens"),
         named=True,
     )
     return list(rows[:QUEUE_MOST])
@@ -319,6 +369,41 @@ def _started(batch: Any) -> int | None:
     return None
 
 
+def _recent_samples(now: float) -> Mapping[int, list[Sample]]:
+    """What came in the last quarter of an hour, by batch, newest first."""
+    since = datetime.fromtimestamp(now - LOOKS_BACK, tz=UTC)
+    rows = (
+        ThroughputSample.objects.filter(resolution=10, at__gt=since)
+        .order_by("-at")
+        .values_list(
+            *("batch_id", "at", "seconds", "rows", "output_tokens", "request_seconds")
+        )
+    )
+    found: defaultdict[int, list[Sample]] = defaultdict(list)
+    for batch, at, *figures in rows[:SAMPLES_MOST]:
+        found[batch].append(Sample(at.timestamp(), *figures))
+    return found
+
+
+def _left(batch: Any, now: float) -> Left | None:
+    """What is left of a batch in progress; copies of other requests are not counted."""
+    if batch.status != Batch.Status.IN_PROGRESS:
+        return None
+    answered = batch.completed + batch.failed
+    running = batch.estimate__rows or 0
+    share = running / batch.total if running and batch.total else 1.0
+    expected = batch.estimate__output_tokens
+    left = batch.total - answered
+    return Left(
+        # The last answers may be those that are not copies.
+        rows=max(round(left * share), min(left, 1)),
+        answered=round(answered * share),
+        tokens=batch.output_tokens,
+        age=now - (batch.in_progress_at or batch.created_at).timestamp(),
+        usual=expected / running if running and expected is not None else None,
+    )
+
+
 def _seconds_left(batch: Any, speeds: Sequence[Speed | None]) -> float | None:
     """Seconds of work left on one engine; of several models their mean counts."""
     known = [speed for speed in speeds if speed is not None]
@@ -326,5 +411,12 @@ def _seconds_left(batch: Any, speeds: Sequence[Speed | None]) -> float | None:
         return None
     answered = batch.completed + batch.failed
     rows = (batch.total - answered) / len(known)
-    own = batch.output_tokens / answered if answered >= ENOUGH_ANSWERS else 0.0
-    return sum(s.seconds(rows, rows * (own or s.tokens_a_row)) for s in known)
+    made = given = 0.0
+    if answered >= ENOUGH_ANSWERS:
+        made, given = batch.output_tokens / answered, batch.input_tokens / answered
+    elif batch.estimate__rows:
+        made = (batch.estimate__output_tokens or 0) / batch.total
+        given = batch.estimate__input_tokens / batch.total
+    return sum(
+        s.seconds(rows, rows * given, rows * (made or s.tokens_a_row)) for s in known
+    )

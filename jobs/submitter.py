@@ -22,7 +22,7 @@ from .answers import (
     error_result,
     judge,
     last_word,
-    parse,
+    models_of,
     poisonous,
     result_of,
     too_large,
@@ -39,8 +39,8 @@ from .engines.client import (
 )
 from .flight import Halt, Held, Place, Snapshot, Target
 from .models import Result
+from .occupancy import Occupancy
 from .recording import ChunkLease
-from .rewriting import Rewrite
 from .scheduling import Shares, Work, rank
 from .suspects import next_suspect
 from .window import Window
@@ -71,6 +71,7 @@ class Submitter:
         self._held: dict[int, Held] = {}
         self._tasks: dict[asyncio.Task[None], ChunkLease] = {}
         self._shares = Shares()
+        self.occupancy = Occupancy()
         # Suspects in flight, and the group that they come from.
         self._alone = self._part = 0
         self._lost: list[int] = []
@@ -272,12 +273,16 @@ class Submitter:
     def _occupy(self, held: Held) -> None:
         """Take a place in the window."""
         self.in_flight += 1
-        self._shares.give(held.claim.work)
+        work = held.claim.work
+        self._shares.give(work)
+        self.occupancy.change((work.batch, work.model), 1)
 
     def _vacate(self, held: Held) -> None:
         """Free a place in the window."""
         self.in_flight -= 1
-        self._shares.take_back(held.claim.work)
+        work = held.claim.work
+        self._shares.take_back(work)
+        self.occupancy.change((work.batch, work.model), -1)
 
     def _ended(self, task: asyncio.Task[None], held: Held, size: int) -> None:
         self._tasks.pop(task, None)
@@ -321,7 +326,8 @@ class Submitter:
     async def _run(self, held: Held, row: Row, started: float) -> None:
         """Bring one row to its result, or leave it to the chunk's next holder."""
         seen = self.successes
-        body = self._body(held, row)
+        assert self._target is not None
+        body = self._target.body_of(held.claim.work.model, row.body)
         for attempt in itertools.count(1):
             answer: Answer | None = None
             try:
@@ -402,19 +408,7 @@ class Submitter:
         """Whether the engine answers, and lists the model."""
         if self._client is None or self._target is None:
             return False
-        try:
-            answer = await self._client.get("/v1/models")
-            listed = {entry.get("id") for entry in parse(answer.body)["data"]}
-        except (
-            EngineUnreachable,
-            AnswerTooLarge,
-            ValueError,
-            LookupError,
-            AttributeError,
-            TypeError,
-        ):
-            return False
-        return answer.status == 200 and self._target.names.get(model, model) in listed
+        return self._target.names.get(model, model) in await models_of(self._client)
 
     async def _post(self, held: Held, row: Row, body: bytes) -> Answer:
         if self._client is None or self._target is None:
@@ -468,14 +462,6 @@ class Submitter:
                 await asyncio.wait_for(self._woken.wait(), left)
         return False
 
-    def _body(self, held: Held, row: Row) -> bytes:
-        """The stored bytes; rewritten only when the engine calls the model otherwise."""
-        assert self._target is not None
-        name = self._target.names.get(held.claim.work.model)
-        if name is None or name == held.claim.work.model:
-            return row.body.encode()
-        return Rewrite({"model": name}).apply(row.body).encode()
-
     def _succeeded(self) -> None:
         self.successes += 1
         self._window.answered()
@@ -502,14 +488,10 @@ class Submitter:
         result.attempts = attempts
         result.latency_ms = int((time.monotonic() - started) * 1000)
         result.engine_id = self._target.engine
-        result.provenance = dict(self._target.provenance)
         model = held.claim.work.model
-        if model in self._target.adapters:
-            result.provenance["adapter_source"] = self._target.adapters[model]
-        if self._target.names.get(model, model) != model:
-            result.provenance["rewritten"] = ["model"]
+        result.provenance = self._target.provenance_of(model)
         held.unanswered -= 1
         self.unwritten += 1
         self._unwritten_size += len(result.body)
         last = held.unanswered == 0
-        self._put(Written(held.claim.lease, result, row.has_copies, last))
+        self._put(Written(held.claim.lease, result, row.has_copies, last, model))

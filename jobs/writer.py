@@ -23,6 +23,7 @@ from django.db import (
 
 from .claims import give_back
 from .models import Result
+from .occupancy import Work
 from .recording import ChunkLease, LeaseLost, record
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Written:
     result: Result
     has_copies: bool
     last: bool
+    model: str = ""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,25 @@ class Tally:
 
     rows: int = 0
     input_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
+    latency_seconds: float = 0.0
+
+    def add(self, result: Result) -> None:
+        """Take in one more."""
+        self.rows += 1
+        self.input_tokens += result.input_tokens
+        self.cached_tokens += result.cached_tokens
+        self.output_tokens += result.output_tokens
+        self.latency_seconds += (result.latency_ms or 0) / 1000
+
+    def merge(self, other: Tally) -> None:
+        """Take in what another one has."""
+        self.rows += other.rows
+        self.input_tokens += other.input_tokens
+        self.cached_tokens += other.cached_tokens
+        self.output_tokens += other.output_tokens
+        self.latency_seconds += other.latency_seconds
 
 
 class Writer(threading.Thread):
@@ -90,7 +110,7 @@ class Writer(threading.Thread):
         self._stop_now = threading.Event()
         self.stored = 0
         self.output_tokens = 0
-        self._tally: dict[int, Tally] = {}
+        self._tally: dict[Work, Tally] = {}
         self._pending: Counter[ChunkLease] = Counter()
         self._lock = threading.Lock()
         self.trouble = ""
@@ -205,17 +225,15 @@ class Writer(threading.Thread):
         self._count(lease, group)
 
     def _count(self, lease: ChunkLease, group: list[Written]) -> None:
-        tokens = sum(item.result.output_tokens for item in group)
         self.stored += len(group)
-        self.output_tokens += tokens
+        self.output_tokens += sum(item.result.output_tokens for item in group)
         with self._lock:
-            tally = self._tally.setdefault(lease.batch, Tally())
-            tally.rows += len(group)
-            tally.input_tokens += sum(item.result.input_tokens for item in group)
-            tally.output_tokens += tokens
+            for item in group:
+                work = (lease.batch, item.model)
+                self._tally.setdefault(work, Tally()).add(item.result)
 
-    def take_tally(self) -> dict[int, Tally]:
-        """What was stored since the last call, by batch."""
+    def take_tally(self) -> dict[Work, Tally]:
+        """What was stored since the last call, by batch and model."""
         with self._lock:
             taken, self._tally = self._tally, {}
         return taken

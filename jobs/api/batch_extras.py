@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 
 from django.core.files.storage import default_storage
 from django.db.models import TextField
@@ -25,7 +24,7 @@ from .errors import ApiError
 from .paging import page_limit, unknown_cursor
 from .parsers import body_of
 from .repeats import REPLAYED, made_before, made_once
-from .serializers import event_object, list_object
+from .serializers import estimate_object, event_object, list_object
 
 JSONL = "application/jsonl"
 RESULTS_MOST = 1000
@@ -55,7 +54,7 @@ def batch_validate(request: Request) -> Response:
             "request_counts": {"total": found.total},
             "models": found.models,
             "duplicates": found.duplicates,
-            "estimate": found.estimate and asdict(found.estimate),
+            "estimate": found.estimate and estimate_object(found.estimate),
         }
     )
 

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from jobs.estimates import Estimate
+from jobs.eta import Eta
 from jobs.ids import event_id
 from jobs.models import Batch, BatchEvent, BatchFile, ServedModel, Upload, UploadPart
 from jobs.standing import Standing
@@ -123,6 +127,8 @@ def extensions(batch: Batch, place: Standing | None) -> dict[str, Any]:
             "expected_start": place.expected_start,
             "blocked_reason": place.blocked_reason,
         },
+        "eta": eta_object(place.eta) if place and place.eta else None,
+        "stalled_since": unix(batch.stalled_since),
         "deadline_at_risk": place is not None and place.at_risk,
     }
 
@@ -147,6 +153,32 @@ def event_object(event: BatchEvent) -> dict[str, Any]:
         "message": event.message or None,
         "data": event.data,
     }
+
+
+def estimate_object(found: Estimate) -> dict[str, Any]:
+    """What a file will cost, in whole seconds; the range is rounded outwards."""
+    return asdict(found) | {
+        "seconds": None if found.seconds is None else round(found.seconds),
+        "seconds_low": _floor(found.seconds_low),
+        "seconds_high": _ceil(found.seconds_high),
+    }
+
+
+def eta_object(found: Eta) -> dict[str, Any]:
+    """When the last answer is expected, in whole seconds from now, or why not known."""
+    return {
+        "seconds_low": _floor(found.low),
+        "seconds_high": _ceil(found.high),
+        "reason": found.reason or None,
+    }
+
+
+def _floor(seconds: float | None) -> int | None:
+    return None if seconds is None else math.floor(seconds)
+
+
+def _ceil(seconds: float | None) -> int | None:
+    return None if seconds is None else math.ceil(seconds)
 
 
 def usage(batch: Batch) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from jobs.models import Engine, EngineEvent, ServedModel
 from jobs.models.engines import HEARTBEAT_SECONDS
 
-from . import gpus, probe, vllm
+from . import gpus, hardware, probe, vllm
 from .adapters import Adapters
 from .child import Child, clear_record, read_record, socket_path, tail
 from .client import EngineClient, EngineUnreachable
@@ -155,6 +155,7 @@ class EngineHost:
                 "gpus": reading.gpus,
                 "gpu_note": reading.note,
                 "gpu_faults": reading.faults,
+                "hardware": hardware.in_words(reading),
             }
             self.copy.flush()
         due = HURRY if self.copy.state == State.DRAINING else LOOK_SECONDS

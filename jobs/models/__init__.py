@@ -12,6 +12,7 @@ from .engines import (
     ThroughputSample,
     WorkerProcess,
 )
+from .estimates import BatchEstimate
 from .events import BatchEvent, EngineEvent
 from .files import BatchFile
 from .results import Result, Suspect
@@ -20,6 +21,7 @@ from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "Batch",
+    "BatchEstimate",
     "BatchEvent",
     "BatchFile",
     "BatchRequest",

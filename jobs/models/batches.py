@@ -229,6 +229,12 @@ class Batch(models.Model):
         default=0, help_text="seq of the newest result; results are 1..result_seq."
     )
 
+    stalled_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Requests are in flight and none was answered since; jobs/stalls.py.",
+    )
+
     closing_reason = models.CharField(
         max_length=10, choices=ClosingReason.choices, blank=True
     )
@@ -257,6 +263,10 @@ class Batch(models.Model):
             ),
         ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(stalled_since__isnull=True) | Q(status="in_progress"),
+                name="batch_stalls_while_it_runs",
+            ),
             models.CheckConstraint(
                 condition=Q(
                     status__in=[

@@ -346,16 +346,32 @@ class WorkerProcess(models.Model):
 
 
 class Measurement(models.Model):
-    """How fast a model ran on an engine over one stretch of work; estimates use it."""
+    """How fast a model ran on an engine within an hour; estimates use it.
+
+    Work of the same set-up, with about as many requests at once, is added up in one
+    row. `seconds` is the engine's time that the model had: where batches of other
+    models ran at the same time, its share of the requests in flight.
+    """
 
     served_model = models.ForeignKey(
         ServedModel, models.CASCADE, related_name="measurements"
     )
     engine = models.ForeignKey(Engine, models.SET_NULL, null=True)
+    hardware = models.CharField(max_length=200, blank=True)
+    revision = models.CharField(max_length=100, blank=True)
+    engine_args = models.TextField(blank=True)
+    window = models.PositiveIntegerField(default=0)
     rows = models.PositiveIntegerField()
     input_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField()
-    seconds = models.FloatField(help_text="Wall-clock seconds the stretch took.")
+    seconds = models.FloatField(help_text="Seconds of the engine with requests.")
+    latency_seconds = models.FloatField(
+        default=0.0, help_text="The sum over the requests."
+    )
+    request_seconds = models.FloatField(
+        default=0.0, help_text="Requests in flight, added up over time."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -373,22 +389,51 @@ class Measurement(models.Model):
     def __str__(self) -> str:
         return f"{self.served_model}: {self.output_tokens / self.seconds:.0f} tok/s"
 
+    @property
+    def latency(self) -> float:
+        """Mean seconds from sending a request to its answer."""
+        return self.latency_seconds / self.rows if self.rows else 0.0
+
+    @property
+    def concurrency(self) -> float:
+        """Mean requests in flight."""
+        return self.request_seconds / self.seconds
+
 
 class ThroughputSample(models.Model):
-    """Ten seconds of results of one batch on one engine; kept for an hour."""
+    """What came of one batch on one engine in a stretch of time that ends at `at`.
+
+    Ten seconds each; older ones are rolled up, see jobs/ring.py. There may be several
+    of one stretch: readers add them up.
+    """
 
     batch = models.ForeignKey(
         "jobs.Batch", models.CASCADE, related_name="throughput_samples"
     )
     engine = models.ForeignKey(Engine, models.CASCADE)
     at = models.DateTimeField(default=timezone.now)
+    resolution = models.PositiveSmallIntegerField(
+        default=10, help_text="Seconds that a sample of its kind has: 10, 60 or 600."
+    )
     seconds = models.FloatField()
     rows = models.PositiveIntegerField()
     input_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
+    engine_seconds = models.FloatField(
+        default=0.0,
+        help_text="The engine's time that the batch had: its share of the requests in"
+        " flight, added up over time.",
+    )
+    request_seconds = models.FloatField(
+        default=0.0, help_text="The batch's requests in flight, added up over time."
+    )
 
     class Meta:
-        indexes = [models.Index(fields=["batch", "-at"], name="sample_of_batch")]
+        indexes = [
+            models.Index(fields=["batch", "-at"], name="sample_of_batch"),
+            # read by the roll-up, by looks at the queue and at what has stalled
+            models.Index(fields=["resolution", "at"], name="sample_by_age"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(seconds__gt=0), name="sample_took_time")
         ]

@@ -46,6 +46,8 @@ EVENT_WORDS = {
     "changed": "changed",
     "progress": "progress",
     "deadline_at_risk": "deadline at risk",
+    "stalled": "stalled",
+    "stall_ended": "no longer stalled",
     "refused": "refused by an engine",
     "stage_failed": "failure of the site, tried again",
     "stage_waits": "waits for disk space",
@@ -143,6 +145,19 @@ def duration(span: timedelta | float | None) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def minutes(span: timedelta) -> str:
+    """In whole minutes, one at least: `4 min`; what is polled changes rarely then."""
+    return duration(max(span // timedelta(minutes=1), 1) * 60)
+
+
+@register.filter
+def stalled_for(batch: Batch) -> str:
+    """How long its requests have been in flight without an answer; "" if they are not."""
+    if batch.stalled_since is None:
+        return ""
+    return minutes(timezone.now() - batch.stalled_since)
 
 
 def ago(moment: datetime, now: datetime) -> str:

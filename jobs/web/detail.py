@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -12,17 +13,27 @@ from django.views.decorators.http import require_safe
 from batchsite.accounts.permissions import user_may
 from jobs import standing
 from jobs.access import get_batch, person
-from jobs.models import Batch, Result
+from jobs.models import Batch, BatchEstimate, Result
+from jobs.templatetags.figures import duration
 
 from . import engines, pages, previews
 from .conditional import fragment, page
-from .progress import progress
+from .progress import progress, spoken_range
 from .retry_form import RetryForm, may_retry
 
 # Error lists are read on the page up to here; the report holds all of them.
 SHOWN_ERRORS = 100
 EVENTS = 50
 SHOWN_RETRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """An estimate in words: `expected` time, what it `took`; empty where not known."""
+
+    estimate: BatchEstimate
+    expected: str
+    took: str
 
 
 @require_safe
@@ -84,11 +95,15 @@ def _live(batch: Batch, *, seen: int) -> dict[str, Any]:
         return engines.waiting_reason(batch, engines.engines())
 
     place = standing.of([batch]).get(batch.public_id)
-    at_risk = place is not None and place.at_risk
     return {
         "batch": batch,
         "state": state_of(batch),
-        "progress": progress(batch, why_waiting=why_waiting, at_risk=at_risk),
+        "progress": progress(
+            batch,
+            why_waiting=why_waiting,
+            end=place.eta if place else None,
+            at_risk=place is not None and place.at_risk,
+        ),
         "seen": seen,
         "fresh_results": max(batch.result_seq - seen, 0),
     }
@@ -113,11 +128,25 @@ def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
         ],
         "errors": errors[:SHOWN_ERRORS],
         "more_errors": max(len(errors) - SHOWN_ERRORS, 0),
+        "expected": expectation(batch),
         "events": events,
         "may_write": may_write,
         "retry_form": RetryForm(batch=batch) if retries else None,
         "can_change": batch.status in standing.WAITING,
     }
+
+
+def expectation(batch: Batch) -> Expectation | None:
+    """What was expected when the batch began to run, and what came; None: nothing yet."""
+    one = BatchEstimate.objects.filter(batch=batch).first()
+    if one is None:
+        return None
+    expected = took = ""
+    if one.seconds_low is not None and one.seconds_high is not None:
+        expected = spoken_range(one.seconds_low, one.seconds_high)
+    if one.ran_seconds is not None:
+        took = duration(one.ran_seconds)
+    return Expectation(one, expected, took)
 
 
 def _lineage(batch: Batch) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +15,10 @@ from django.db.models import (
     prefetch_related_objects,
 )
 
+from jobs import track_record
 from jobs.engines import sharing
 from jobs.health import Closure, ended_gates
-from jobs.models import Batch, Engine, WorkerProcess
+from jobs.models import Batch, Engine, EngineModel, WorkerProcess
 from jobs.models.engines import STALE_SECONDS, database_time
 from jobs.templatetags.figures import duration, percent, printable, size, thousands
 
@@ -70,6 +71,7 @@ class EngineCard:
     ended: list[Past]
     mends: list[tuple[str, str]]
     facts: list[tuple[str, str]]
+    records: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,30 @@ def engines() -> list[Engine]:
 
 
 def cards() -> list[EngineCard]:
-    """All engines as their cards show them; two queries."""
+    """All engines as their cards show them, and how estimates for their models held."""
     known = engines()
     prefetch_related_objects(known, "pinned_models")
     living = [engine for engine in known if _host_alive(engine)]
-    return [card(engine, living) for engine in known]
+    models = {e.pk: e.served_names() for e in known}
+    external = [e.pk for e in known if e.kind == Engine.Kind.EXTERNAL]
+    if external:
+        serves = EngineModel.objects.filter(engine__in=external)
+        for pk, name in serves.values_list("engine", "served_model__name"):
+            models[pk].append(name)
+    names = {name for some in models.values() for name in some}
+    held = track_record.accuracy_of(names) if names else {}
+    return [
+        card(
+            engine,
+            living,
+            records=[
+                (name, held[name].words)
+                for name in sorted(models[engine.pk])
+                if name in held
+            ],
+        )
+        for engine in known
+    ]
 
 
 def _flag(condition: Q) -> ExpressionWrapper[Q]:
@@ -213,8 +234,16 @@ def _may_serve(engine: Engine, model: str) -> bool:
     return bool(served) and (not model or model in served)
 
 
-def card(engine: Engine, living: Iterable[Engine]) -> EngineCard:
-    """The engine with its words and bars, among those whose hosts are alive."""
+def card(
+    engine: Engine,
+    living: Iterable[Engine],
+    *,
+    records: Sequence[tuple[str, str]] = (),
+) -> EngineCard:
+    """The engine with its words and bars, among those whose hosts are alive.
+
+    `records` say how estimates for its models held.
+    """
     loading = _dictionary(engine.gauges.get("loading"))
     if engine.state != Engine.State.LOADING:
         loading = {}
@@ -239,6 +268,7 @@ def card(engine: Engine, living: Iterable[Engine]) -> EngineCard:
         [_past(closure) for closure in ended_gates(engine.gates)],
         [*_mends(engine), *_shares(engine, living)],
         _facts(engine),
+        list(records),
     )
 
 

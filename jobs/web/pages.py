@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from batchsite.accounts.models import User
 from jobs.models import Batch, Result
+from jobs.templatetags.figures import stalled_for
 
 BATCHES = 50
 RESULTS = 25
@@ -42,7 +43,7 @@ class BatchPage:
         return [
             (
                 *(b.pk, b.status, b.name, b.tags, b.model, b.paused),
-                *(b.total, b.completed, b.failed),
+                *(b.total, b.completed, b.failed, stalled_for(b)),
             )
             for b in self.batches
         ]

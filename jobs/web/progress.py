@@ -3,52 +3,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from jobs.eta import Eta, Rate, Sample, moving_rate
 from jobs.models import Batch, ThroughputSample
 from jobs.templatetags.figures import (
     NOTHING,
     duration,
     has_bad_lines,
+    minutes,
     percent,
     thousands,
 )
 
 Status = Batch.Status
-RATE_WINDOW = timedelta(minutes=5)
 LINE_WINDOW = timedelta(minutes=15)
-# Samples come every 10 s; after this long without results the rate is falling.
-SAMPLE_GAP = timedelta(seconds=15)
-STALLED_AFTER = timedelta(seconds=60)
-# Before either is reached an estimate would be a guess.
-ETA_RESULTS = 20
-ETA_SECONDS = 30
-# No estimate is surer than this, in either direction.
-LEAST_SPREAD = 0.1
+# After so long without an answer the page says what is waited for.
+IDLE_SECONDS = 60.0
 LINE_POINTS = 45
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Results of one stretch of time, ending at `at`."""
-
-    at: datetime
-    seconds: float
-    rows: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Requests and output tokens a second; `last` is when the newest result came."""
-
-    rows: float = 0.0
-    tokens: float = 0.0
-    last: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -73,60 +50,14 @@ class Progress:
     shown: tuple[object, ...] = field(default=())
 
 
-def samples(batch: Batch, now: datetime) -> list[Sample]:
-    """The batch's samples of the last quarter of an hour, oldest first."""
+def samples(batch: Batch, start: datetime, end: datetime) -> list[Sample]:
+    """The batch's samples of that time, oldest first."""
     rows = (
-        ThroughputSample.objects.filter(batch=batch, at__gt=now - LINE_WINDOW)
+        ThroughputSample.objects.filter(batch=batch, at__gt=start, at__lte=end)
         .order_by("at")
-        .values_list("at", "seconds", "rows", "output_tokens")
+        .values_list("at", "seconds", "rows", "output_tokens", "request_seconds")
     )
-    return [Sample(*row) for row in rows]
-
-
-def rate(taken: Sequence[Sample], now: datetime, window: timedelta) -> Rate:
-    """Means over the window, counting from its first sample.
-
-    Engines that run the batch together overlap in time, so the wall clock divides,
-    not the sum of the samples' seconds.
-    """
-    recent = [sample for sample in taken if sample.at > now - window]
-    busy = [sample.at for sample in recent if sample.rows]
-    if not busy:
-        return Rate()
-    start = min(sample.at - timedelta(seconds=sample.seconds) for sample in recent)
-    newest = max(sample.at for sample in recent)
-    end = newest if now - newest < SAMPLE_GAP else now
-    seconds = max((end - start).total_seconds(), 1.0)
-    return Rate(
-        sum(sample.rows for sample in recent) / seconds,
-        sum(sample.tokens for sample in recent) / seconds,
-        max(busy),
-    )
-
-
-def eta(
-    batch: Batch, taken: Sequence[Sample], now: datetime
-) -> tuple[float, float] | None:
-    """Seconds until the last result, as a range; None while it would be a guess.
-
-    The range spans the rates of the last minute and of the last five, and is never
-    narrower than a tenth to either side.
-    """
-    answered = batch.completed + batch.failed
-    age = (now - (batch.in_progress_at or now)).total_seconds()
-    if not answered or (answered < ETA_RESULTS and age < ETA_SECONDS):
-        return None
-    rates = [rate(taken, now, window) for window in (RATE_WINDOW, timedelta(minutes=1))]
-    spans = []
-    per_row = batch.output_tokens / answered
-    for each in rates:
-        if each.tokens and per_row:
-            spans.append(batch.remaining * per_row / each.tokens)
-        elif each.rows:
-            spans.append(batch.remaining / each.rows)
-    if not spans:
-        return None
-    return min(spans) * (1 - LEAST_SPREAD), max(spans) * (1 + LEAST_SPREAD)
+    return [Sample(at.timestamp(), *some) for at, *some in rows]  # type: ignore[arg-type]  # mypy forgets which is which
 
 
 def spoken_range(low: float, high: float) -> str:
@@ -146,16 +77,21 @@ def _span(low: float, high: float, step: float) -> str:
     return f"{first:g}" if first == last else f"{first:g}{NOTHING}{last:g}"
 
 
-def sparkline(taken: Sequence[Sample], now: datetime) -> str:
-    """Points of an SVG polyline, 100 wide and 24 high: output tokens over 15 minutes."""
-    step = LINE_WINDOW / LINE_POINTS
+def sparkline(taken: Sequence[Sample], start: datetime, end: datetime) -> str:
+    """Points of an SVG polyline, 100 wide and 24 high: output tokens from start to end."""
+    begin = start.timestamp()
+    step = max((end.timestamp() - begin) / LINE_POINTS, 0.001)
     sums = [0.0] * LINE_POINTS
     for sample in taken:
-        place = int((sample.at - (now - LINE_WINDOW)) / step)
-        sums[min(max(place, 0), LINE_POINTS - 1)] += sample.tokens or sample.rows
-    first = next((place for place, total in enumerate(sums) if total), LINE_POINTS)
+        # A sample of minutes lies in several places of a short line.
+        first = (sample.at - sample.seconds - begin) / step
+        last = max((sample.at - begin) / step, first + 0.001)
+        amount = (sample.tokens or sample.rows) / (last - first)
+        for place in range(max(int(first), 0), min(int(last), LINE_POINTS - 1) + 1):
+            sums[place] += amount * (min(last, place + 1) - max(first, place))
+    first_place = next((n for n, total in enumerate(sums) if total), LINE_POINTS)
     # The newest stretch is still being filled and would always look like a fall.
-    points = list(enumerate(sums))[first:-1]
+    points = list(enumerate(sums))[first_place:-1]
     if len(points) < 3:
         return ""
     top = max(total for _, total in points) or 1.0
@@ -166,34 +102,48 @@ def sparkline(taken: Sequence[Sample], now: datetime) -> str:
 
 
 def progress(
-    batch: Batch, *, why_waiting: Callable[[], str], at_risk: bool = False
+    batch: Batch,
+    *,
+    why_waiting: Callable[[], str],
+    end: Eta | None = None,
+    at_risk: bool = False,
 ) -> Progress:
     """The live part of the detail page.
 
-    `why_waiting` is asked only when a running batch had no result for a minute;
-    `at_risk`: the estimated end lies behind the deadline.
+    `why_waiting` is asked only when a running batch had no result for a minute; `end`
+    is when it will be done; `at_risk`: that lies behind the deadline.
     """
     now = timezone.now()
-    taken = [] if batch.is_terminal else samples(batch, now)
-    current = rate(taken, now, RATE_WINDOW)
-    idle = current.last is None or now - current.last > STALLED_AFTER
+    start, stop = _shown_time(batch, now)
+    taken = samples(batch, start, stop) if batch.in_progress_at else []
+    current = Rate() if batch.is_terminal else moving_rate(taken, now.timestamp())
     runs = batch.status == Status.IN_PROGRESS and not batch.paused
-    waiting = why_waiting() if runs and idle else ""
-    estimate = eta(batch, taken, now) if runs else None
-    end = now + timedelta(seconds=sum(estimate or ()) / 2)
-    late = at_risk or (runs and end > batch.expires_at)
+    waiting = why_waiting() if runs and _silence(current, now) > IDLE_SECONDS else ""
     figures = [
         _far(batch),
         _fast(batch, current),
         replace(
-            _done(batch, estimate, current, now, waiting),
-            warning=_late(batch) if late else "",
+            _done(batch, end, now, waiting), warning=_late(batch) if at_risk else ""
         ),
         _failures(batch),
     ]
-    line = sparkline(taken, now)
+    line = sparkline(taken, start, stop)
     sentence = _sentence(batch, current, now, waiting)
     return Progress(sentence, figures, line, (batch.status, sentence, line, *figures))
+
+
+def _shown_time(batch: Batch, now: datetime) -> tuple[datetime, datetime]:
+    """What the line shows: the last quarter of an hour, or all of it after the end."""
+    if batch.is_terminal and batch.in_progress_at:
+        # The last samples are written some seconds after the last answers.
+        ended = (batch.closed_at or now) + timedelta(seconds=15)
+        return batch.in_progress_at, ended
+    return now - LINE_WINDOW, now
+
+
+def _silence(current: Rate, now: datetime) -> float:
+    """Seconds since the newest answer."""
+    return math.inf if current.last is None else now.timestamp() - current.last
 
 
 def _far(batch: Batch) -> Figure:
@@ -235,7 +185,7 @@ def _fast(batch: Batch, current: Rate) -> Figure:
             "how fast", _pace(speed), "tok/s", f"{_pace(rows)} req/s on average"
         )
     if not current.rows:
-        return Figure("how fast", NOTHING, "", "nothing in the last 5 minutes")
+        return Figure("how fast", NOTHING, "", "nothing in the last 15 minutes")
     return Figure(
         "how fast", _pace(current.tokens), "tok/s", f"{_pace(current.rows)} req/s"
     )
@@ -251,13 +201,7 @@ def _pace(value: float) -> str:
     )
 
 
-def _done(
-    batch: Batch,
-    estimate: tuple[float, float] | None,
-    current: Rate,
-    now: datetime,
-    waiting: str,
-) -> Figure:
+def _done(batch: Batch, end: Eta | None, now: datetime, waiting: str) -> Figure:
     if batch.ended_at:
         took = duration(batch.ended_at - batch.created_at)
         note = (
@@ -277,16 +221,17 @@ def _done(
         return Figure(
             "when done", "paused", "", "continues when it is resumed", "amber"
         )
-    stalled = current.last is None or now - current.last > STALLED_AFTER
-    if batch.status == Status.IN_PROGRESS and (waiting or (stalled and current.last)):
-        note = waiting or f"no result for {duration(now - (current.last or now))}"
-        word = "stalled" if batch.completed + batch.failed else "waiting"
-        return Figure("when done", word, "", note, "amber")
-    if estimate is None:
-        return Figure("when done", NOTHING, "", "known after the first 20 results")
-    number, _, unit = spoken_range(*estimate).partition(" ")
-    end = timezone.localtime(now + timedelta(seconds=sum(estimate) / 2))
-    return Figure("when done", number, unit, f"about {end:%H:%M}, {end:%Z}")
+    if batch.stalled_since:
+        note = f"no answer for {minutes(now - batch.stalled_since)}"
+        return Figure("when done", "stalled", "", note, "amber")
+    if waiting:
+        return Figure("when done", "waiting", "", waiting, "amber")
+    if end is None or end.low is None or end.high is None:
+        note = end.reason if end else "known after the first 20 results"
+        return Figure("when done", NOTHING, "", note)
+    number, _, unit = spoken_range(end.low, end.high).partition(" ")
+    moment = timezone.localtime(now + timedelta(seconds=end.middle or 0.0))
+    return Figure("when done", number, unit, f"about {moment:%H:%M}, {moment:%Z}")
 
 
 def _late(batch: Batch) -> str:
@@ -331,9 +276,11 @@ def _sentence(batch: Batch, current: Rate, now: datetime, waiting: str) -> str:
     if batch.status == Status.IN_PROGRESS:
         if batch.paused:
             return f"Paused with {left}."
+        if batch.stalled_since:
+            return f"Stalled for {minutes(now - batch.stalled_since)}, {left}."
         if waiting:
             return f"Waiting: {waiting}"
-        if current.last and now - current.last <= STALLED_AFTER:
+        if _silence(current, now) <= IDLE_SECONDS:
             return f"Running, {left}."
         return f"Started, {left}."
     if batch.status == Status.FAILED and not has_bad_lines(batch):

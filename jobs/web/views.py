@@ -144,6 +144,7 @@ def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
             card.ended,
             card.mends,
             card.facts,
+            card.records,
         )
         for card in cards
     ]

@@ -16,6 +16,8 @@ from openai.types import Batch
 from tests.postgres import free_port
 from tests.site import Process, Site, wait_for
 
+# A busy machine takes long to start five processes.
+PATIENCE = 180.0
 FINAL = {"completed", "failed", "expired", "cancelled"}
 
 
@@ -55,15 +57,15 @@ class Running:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def start_up(site: Site, *arguments: str, patience: float = 30, **env: str) -> Running:
-    """Start the whole site and wait, so many seconds, until its web server answers."""
+def start_up(site: Site, *arguments: str, **env: str) -> Running:
+    """Start the whole site and wait until its web server answers."""
     port = free_port()
     key = site.run(
         *("createapikey", "--team", "Blue", "--user", "owner@example.com"),
         *("--name", "test"),
     ).stdout.splitlines()[-1]
     up = site.start("up", "--port", str(port), *arguments, **env)
-    up.expect("Batchsite is at", timeout=patience)
+    up.expect("Batchsite is at", timeout=PATIENCE)
 
     def answers() -> bool:
         try:
@@ -74,6 +76,6 @@ def start_up(site: Site, *arguments: str, patience: float = 30, **env: str) -> R
             return False
         return True
 
-    wait_for(answers, timeout=patience, what="the web server")
+    wait_for(answers, timeout=PATIENCE, what="the web server")
     client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0)
     return Running(site, up, port, client)

@@ -189,3 +189,46 @@ def test_a_file_is_validated_without_any_worker(site: Site) -> None:
     assert found["valid"] is True
     assert found["estimate"]["output_tokens_most"] == 150
     assert site.query("SELECT id FROM jobs_batch") == []
+
+
+@pytest.mark.parametrize("site", DATABASES, indirect=True)
+def test_a_run_is_measured_and_compared_with_its_estimate(running: Running) -> None:
+    """Seconds of work are enough; what the engine did is there when it falls idle."""
+    site = running.site
+    work = lines(["tiny"] * 40, delay=0.2)
+    first = running.wait(running.submit(work))
+    assert first.status == "completed"
+
+    def measured() -> list[dict[str, Any]]:
+        return site.query("SELECT * FROM jobs_measurement WHERE rows >= 40")
+
+    (found,) = wait_for(measured, timeout=30)
+    assert found["seconds"] > 0.2
+    assert found["hardware"] == "the server first"
+    # The window was full, and each request took its fifth of a second.
+    assert found["latency_seconds"] / found["rows"] >= 0.2
+    second = running.wait(running.submit(work))
+
+    def settled() -> list[dict[str, Any]]:
+        return site.query("SELECT * FROM jobs_batchestimate ORDER BY id")
+
+    wait_for(lambda: all(row["settled_at"] for row in settled()), timeout=90)
+    before, after = settled()
+    assert second.id != first.id
+    assert before["seconds"] is None
+    assert after["seconds_low"] <= after["seconds"] <= after["seconds_high"]
+    for row in (before, after):
+        assert row["note"] == ""
+        assert 0.2 < row["ran_seconds"] < 60
+        assert row["characters"] > 0
+    file = running.client.files.create(file=("a.jsonl", work), purpose="batch")
+    accuracy = running.client.post(
+        "/batches/validate",
+        body={
+            "input_file_id": file.id,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        },
+        cast_to=dict[str, Any],
+    )["estimate"]["accuracy"]
+    assert accuracy["estimates"] == 1

@@ -113,6 +113,7 @@ def test_gauges_come_with_the_heartbeat(host: EngineHost) -> None:
     host.step()
     gauges = Engine.objects.get().gauges
     assert gauges["running"] == 0
+    assert gauges["hardware"]
     assert gauges["kv_cache"] == 0
 
 

@@ -84,6 +84,8 @@ def test_create_answers_the_whole_batch_object(
                 "expected_start": None,
                 "blocked_reason": "no control worker is running",
             },
+            "eta": None,
+            "stalled_since": None,
             "deadline_at_risk": False,
         },
     }

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from django_q.models import OrmQ
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from jobs import gates
-from jobs.estimates import speed_of
+from jobs.lengths import Lengths
 from jobs.models import (
     Batch,
+    BatchEstimate,
     BatchEvent,
     BatchFile,
     BatchRequest,
@@ -23,7 +25,7 @@ from jobs.models import (
     Measurement,
     ServedModel,
 )
-from tests.conftest import MakeFile
+from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client, chat_lines, error_of
 from tests.jobs.rows import external_engine
 
@@ -45,9 +47,16 @@ def validate(api: APIClient, file: BatchFile | str, **over: Any) -> Any:
 def measured(
     model: ServedModel, engine: Engine | None = None, **over: Any
 ) -> Measurement:
-    columns = {"rows": 10, "input_tokens": 50, "output_tokens": 400, "seconds": 20.0}
+    engine = engine or external_engine()
+    columns: dict[str, Any] = {
+        "rows": 10,
+        "input_tokens": 50,
+        "output_tokens": 400,
+        "seconds": 20.0,
+    }
+    columns |= {"hardware": f"the server {engine.name}"}
     return Measurement.objects.create(
-        served_model=model, engine=engine or external_engine(), **(columns | over)
+        served_model=model, engine=engine, **(columns | over)
     )
 
 
@@ -185,7 +194,8 @@ def test_history_tells_time_answers_and_gpu_hours(
     assert found["seconds"] == round(seconds)
     assert found["seconds_low"] < found["seconds"] < found["seconds_high"]
     assert found["gpu_hours"] == pytest.approx(2 * seconds / 3600, abs=0.0001)
-    assert "newest 1 measurements of tiny" in found["basis"]
+    assert "10 measured requests of tiny on the server ext" in found["basis"]
+    assert found["accuracy"] is None
 
 
 def test_embeddings_take_time_but_no_output_tokens(
@@ -202,19 +212,71 @@ def test_embeddings_take_time_but_no_output_tokens(
     assert estimate["gpu_hours"] is None
 
 
-def test_a_speed_spans_the_middle_of_the_newest_measurements(
+def ended(make_batch: MakeBatch, **over: Any) -> BatchEstimate:
+    """A batch that took 120 s where 100 were estimated, with answers of 30 tokens."""
+    lengths = Lengths()
+    for _ in range(30):
+        lengths.add(30, cut=False)
+    columns: dict[str, Any] = {
+        "model": "tiny",
+        "endpoint": "/v1/chat/completions",
+        "rows": 30,
+        "input_tokens": 900,
+        "seconds": 100.0,
+        "seconds_low": 90.0,
+        "seconds_high": 110.0,
+        "settled_at": timezone.now(),
+        "ran_seconds": 120.0,
+        "characters": 5000,
+        "character_tokens": 2000,
+        "lengths": lengths.as_json(),
+    }
+    batch = make_batch(status="completed", completed=30)
+    return BatchEstimate.objects.create(batch=batch, **(columns | over))
+
+
+def test_past_batches_tell_tokens_and_how_good_estimates_are(
+    api: APIClient, make_file: MakeFile, make_batch: MakeBatch, tiny: ServedModel
+) -> None:
+    measured(tiny, rows=1000, output_tokens=40_000, seconds=2000.0)
+    file = make_file(lines(*[chat(f"a{n}") for n in range(50)]))
+    characters = sum(len(json.dumps(chat(f"a{n}"))) for n in range(50))
+    before = validate(api, file).json()["estimate"]
+    assert before["output_tokens"] == 50 * 40
+
+    ended(make_batch)
+    found = validate(api, file).json()["estimate"]
+    # 2.5 characters a token, and answers of 30 tokens at 20 tokens a second
+    assert found["input_tokens"] == round(characters / 2.5)
+    assert (found["output_tokens"], found["seconds"]) == (50 * 30, 75)
+    assert "2.50 characters each, as measured on 1 batch of tiny" in found["basis"]
+    assert "of your team for this endpoint" in found["basis"]
+    assert found["accuracy"] == {
+        "estimates": 1,
+        "median_error": pytest.approx(1 / 6),
+        "within": 0,
+    }
+
+    for _ in range(9):
+        ended(make_batch)
+    found = validate(api, file).json()["estimate"]
+    # ten batches took 1.2 times as long as estimated
+    assert (found["seconds_low"], found["seconds_high"]) == (75, 90)
+    assert "off by 17 % (median of the last 10; 0 of 10" in found["basis"]
+
+
+def test_another_teams_batches_are_better_than_none(
+    api: APIClient,
+    other_team: Team,
+    make_file: MakeFile,
+    make_batch: MakeBatch,
     tiny: ServedModel,
 ) -> None:
-    engine = external_engine()
-    assert speed_of("tiny") is None
-    measured(tiny, engine, output_tokens=1)
-    for tokens in [100] + [400] * 18 + [4000]:
-        measured(tiny, engine, output_tokens=tokens)
-    speed = speed_of("tiny")
-    assert speed is not None
-    assert speed.measurements == 20
-    assert speed.rows == pytest.approx(0.5)
-    assert speed.tokens == pytest.approx((100 + 18 * 400 + 4000) / 400)
-    # neither the slowest nor the fastest one decides
-    assert speed.slow == pytest.approx(20 / speed.tokens)
-    assert speed.fast == pytest.approx(1.1)
+    one = ended(make_batch)
+    Batch.objects.filter(pk=one.batch_id).update(team=other_team)
+    found = validate(api, make_file(lines(chat("a")))).json()["estimate"]
+    assert found["output_tokens"] == 30
+    assert "batches for this endpoint" in found["basis"]
+    # How fast it runs is another question, which nothing answers.
+    assert found["seconds"] is None
+    assert "tiny never ran here" in found["basis"]

@@ -13,7 +13,14 @@ from django.core.files.storage import default_storage
 
 from jobs import intake, lifecycle, stages
 from jobs.checks import Errors, Plan
-from jobs.models import Batch, BatchRequest, Chunk, ServedModel
+from jobs.models import (
+    Batch,
+    BatchEstimate,
+    BatchRequest,
+    Chunk,
+    Measurement,
+    ServedModel,
+)
 from tests.conftest import MakeBatch, MakeFile
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +72,30 @@ def test_a_good_file_becomes_requests_and_chunks(
     chunk = batch.chunks.get()
     assert (chunk.start, chunk.end, chunk.state) == (0, 3, Chunk.State.PENDING)
     assert batch.stage_owner == ""
+
+
+def test_what_is_expected_is_stored_when_the_batch_begins_to_run(
+    make_batch: MakeBatch, make_file: MakeFile, tiny: ServedModel
+) -> None:
+    copy = line(0, seed=1)
+    text = "\n".join([copy, copy.replace('"r0"', '"r9"'), line(1, max_tokens=9)])
+    file = make_file(text.encode())
+    batch = attend(make_batch(input_file=file))
+    assert (batch.estimate.rows, batch.estimate.model) == (2, "tiny")
+    assert batch.estimate.endpoint == "/v1/chat/completions"
+    assert batch.estimate.input_tokens > 20
+    assert batch.estimate.output_tokens is batch.estimate.seconds is None
+    assert "tiny never ran here" in batch.estimate.basis
+
+    Measurement.objects.create(
+        served_model=tiny, rows=1000, input_tokens=1, output_tokens=20_000, seconds=100
+    )
+    batch = attend(make_batch(input_file=file))
+    assert batch.estimate.output_tokens == 29
+    # 29 tokens at 200 a second: no whole seconds, which would be none.
+    assert batch.estimate.seconds == pytest.approx(0.145)
+    failed = attend(make_batch(input_file=make_file(b"x")))
+    assert not BatchEstimate.objects.filter(batch=failed).exists()
 
 
 def test_bodies_are_stored_as_they_were_received(

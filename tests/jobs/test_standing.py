@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -17,11 +18,13 @@ from batchsite.accounts.models import Team
 from jobs import deadlines, standing
 from jobs.models import (
     Batch,
+    BatchEstimate,
     Chunk,
     Engine,
     EngineModel,
     Measurement,
     ServedModel,
+    ThroughputSample,
     WorkerProcess,
 )
 from jobs.standing import Standing
@@ -74,6 +77,7 @@ def measured(model: str, engine: Engine) -> None:
         input_tokens=60,
         output_tokens=600,
         seconds=60,
+        hardware=f"the server {engine.name}",
     )
 
 
@@ -309,6 +313,107 @@ def test_polling_costs_no_queries_of_its_own(
         "expected_start": None,
         "blocked_reason": "no engine serves the model tiny",
     }
+
+
+def sampled(batch: Batch, engine: Engine) -> None:
+    """Ten minutes at one request of ten tokens a second."""
+    now = timezone.now()
+    ThroughputSample.objects.bulk_create(
+        ThroughputSample(
+            batch=batch,
+            engine=engine,
+            at=now - timedelta(seconds=10 * n),
+            seconds=10.0,
+            rows=10,
+            input_tokens=10,
+            output_tokens=100,
+        )
+        for n in range(60)
+    )
+
+
+def test_the_end_is_told_as_a_range_or_why_it_is_not_known(
+    api: APIClient,
+    make_batch: MakeBatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = serving("tiny")
+    batch = running_batch(make_batch, chunks=[500])
+    path = f"/v1/batches/{batch.public_id}"
+    reason = api.get(path).json()["batchsite"]["eta"]["reason"]
+    assert reason == "known after 20 answers, or half a minute"
+
+    Batch.objects.filter(pk=batch.pk).update(
+        completed=400, result_seq=400, output_tokens=4000
+    )
+    sampled(batch, engine)
+    monkeypatch.setattr(standing, "_newest", None)
+    api.get(path)
+    with django_assert_num_queries(2):
+        found = api.get(path).json()["batchsite"]["eta"]
+    # 100 requests at one a second
+    assert found["seconds_low"] in (89, 90)
+    assert found["seconds_high"] in (110, 111)
+    assert found["reason"] is None
+
+    r = api.post(path, {"batchsite": {"paused": True}}, format="json")
+    assert r.json()["batchsite"]["eta"]["reason"] == "the batch is paused"
+    assert r.json()["batchsite"]["eta"]["seconds_low"] is None
+
+
+def test_copies_take_no_time(make_batch: MakeBatch) -> None:
+    engine = serving("tiny")
+    batch = running_batch(make_batch, chunks=[300], copies=300)
+    Batch.objects.filter(pk=batch.pk).update(
+        completed=400, result_seq=400, output_tokens=2000
+    )
+    BatchEstimate.objects.create(
+        batch=batch,
+        model="tiny",
+        endpoint=batch.endpoint,
+        rows=300,
+        input_tokens=3000,
+        basis="",
+    )
+    sampled(batch, engine)
+    end = place(batch).eta
+    # Of the 200 that are left 100 run.
+    assert end is not None
+    assert end.middle == pytest.approx(100, rel=0.05)
+
+
+def test_an_end_that_is_near_is_not_late(make_batch: MakeBatch) -> None:
+    """The batch's own speed tells more than the model's history."""
+    engine = serving("tiny")
+    measured("tiny", engine)
+    Measurement.objects.update(output_tokens=1)
+    soon = timezone.now() + timedelta(seconds=300)
+    batch = running_batch(make_batch, chunks=[500], expires_at=soon)
+    Batch.objects.filter(pk=batch.pk).update(
+        completed=400, result_seq=400, output_tokens=4000
+    )
+    assert place(batch).at_risk
+    sampled(batch, engine)
+    assert not place(batch).at_risk
+
+
+def test_waiting_behind_other_work_makes_nobody_late(make_batch: MakeBatch) -> None:
+    """Its own speed has fallen to a fifth, which says nothing of its own work."""
+    engine = serving("tiny")
+    measured("tiny", engine)
+    soon = timezone.now() + timedelta(seconds=300)
+    batch = running_batch(make_batch, chunks=[500], expires_at=soon)
+    Batch.objects.filter(pk=batch.pk).update(
+        completed=400, result_seq=400, output_tokens=4000
+    )
+    sampled(batch, engine)
+    ThroughputSample.objects.update(at=F("at") - timedelta(minutes=8))
+    end = place(batch).eta
+    assert end is not None
+    assert end.middle is not None
+    assert end.middle > 300
+    assert not place(batch).at_risk
 
 
 def test_a_list_is_one_look(

@@ -269,8 +269,9 @@ def test_query_counts(
     # What the queue looks like is shared by all pages for a while.
     monkeypatch.setattr(standing, "LOOK_SECONDS", 3600.0)
     standing.of([batch])
-    # session, user, batch, samples, results, events, role, failures; the frame's four
-    with django_assert_num_queries(12):
+    # session, user, batch, samples, results, events, role, estimate, failures; the
+    # frame's four
+    with django_assert_num_queries(13):
         client.get(address)
     # session, user, batch, samples
     with django_assert_num_queries(4):

@@ -150,8 +150,8 @@ def test_polls_get_the_cards_alone_and_304(
         rows.managed(f"gpu{n}", gauges=GAUGES)
     client.force_login(owner)
 
-    # session, user, engines, the models that are pinned to them
-    with django_assert_num_queries(4):
+    # session, user, engines, the models that are pinned to them, what became of estimates
+    with django_assert_num_queries(5):
         r = client.get("/engines/", headers={"hx-request": "true"})
     again = client.get(
         "/engines/", headers={"hx-request": "true", "if-none-match": r["ETag"]}
@@ -224,7 +224,7 @@ def test_a_card_tells_its_engines_history_and_goes_on_doing_so(
     client.force_login(owner)
 
     assert "loaded b" not in client.get("/engines/").content.decode()
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         page = client.get(
             "/engines/?history=gpu0", headers={"hx-request": "true"}
         ).content.decode()

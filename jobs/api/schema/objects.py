@@ -194,6 +194,14 @@ BATCHSITE = obj(
             blocked_reason=or_null(text()),
         )
     ),
+    eta=or_null(
+        obj(
+            seconds_low=or_null(COUNT),
+            seconds_high=or_null(COUNT),
+            reason=noted("Why there are no seconds.", or_null(text())),
+        )
+    ),
+    stalled_since=or_null(UNIX),
     deadline_at_risk=BOOLEAN,
 )
 BATCH = obj(
@@ -246,6 +254,15 @@ ESTIMATE = obj(
     seconds_high=or_null(COUNT),
     gpu_hours=or_null({"type": "number"}),
     basis=text(),
+    accuracy=or_null(
+        obj(
+            estimates=COUNT,
+            median_error=noted(
+                "As a part of the time that the batches took.", {"type": "number"}
+            ),
+            within=noted("So many took a time within their range.", COUNT),
+        )
+    ),
 )
 VALIDATION = obj(
     object={"const": "batch.validation"},
