@@ -8,7 +8,12 @@ import sys
 import pytest
 
 from tests.engine_process import counts, engine_process
-from tests.faults.checks import assert_exactly_once, seed, wait_until_final
+from tests.faults.checks import (
+    assert_exactly_once,
+    batch_row,
+    seed,
+    wait_until_final,
+)
 from tests.site import DATABASES, Site, wait_for
 
 from .test_urgent import moment, start_workers
@@ -46,26 +51,25 @@ def test_slow_rows_take_their_places_and_no_others(
     start_workers(site, test_engine, window=64)
     rows, every = 3000, 100
     alone = seed(site, "batch", rows=rows, delay=0.02)
-    wait_until_final(site, alone)
-    mixed = seed(site, "batch", rows=rows, delay=0.02, slow_every=every, slow=20)
-    row = wait_until_final(site, mixed, timeout=120)
-    assert_exactly_once(site, mixed, rows)
+    wait_until_final(site, alone, timeout=240)
+    # Slow enough that not one of them ends, on however slow a machine.
+    mixed = seed(site, "batch", rows=rows, delay=0.02, slow_every=every, slow=900)
     quick = rows - rows // every
-    # Results are numbered as they come: all quick rows are before the slow ones, though
-    # each chunk has one of these.
-    (late,) = site.query(
-        "SELECT COUNT(*) AS n FROM jobs_result WHERE batch_id = %s AND seq > %s"
-        " AND latency_ms < 20000",
-        row["id"],
-        quick,
+    wait_for(
+        lambda: batch_row(site, mixed)["result_seq"] == quick,
+        timeout=240,
+        what="all quick rows, though each chunk has a slow one or more",
     )
-    assert late["n"] == 0
+    found = counts(test_engine)
+    assert found["running"] == rows // every
+    assert found["most_running"] == 64
+    seed(site, "cancel", batch=mixed)
     for name, batch in (("alone", alone), ("beside slow rows", mixed)):
         (took,) = site.query(
             "SELECT MIN(r.created_at) AS first, MAX(r.created_at) AS last"
             " FROM jobs_result r JOIN jobs_batch b ON r.batch_id = b.id"
-            " WHERE b.public_id = %s AND r.latency_ms < 20000",
+            " WHERE b.public_id = %s AND r.status_code = 200",
             batch,
         )
         seconds = (moment(took["last"]) - moment(took["first"])).total_seconds()
-        sys.stdout.write(f"{name}: {seconds:.1f} s\n")
+        sys.stdout.write(f"quick rows {name}: {seconds:.1f} s\n")

@@ -96,7 +96,6 @@ def test_ten_urgent_rows_are_answered_within_seconds_beside_fifty_thousand(
         seconds = (moment(at) - created).total_seconds()
         sys.stdout.write(f"{name} {seconds:.1f} s\n")
     assert (moment(answers["last"]) - created).total_seconds() < 15
-    wait_until_final(site, large, timeout=120)
 
 
 def start_managed(site: Site, **env: str) -> None:
