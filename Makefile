@@ -63,6 +63,10 @@ format: $(READY) ## rewrite the code as `make check` wants it
 fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, and other ones
 	FUZZ_INPUTS=$(N) $(BIN)/pytest -m fuzzing tests/fuzz
 
+.PHONY: faults
+faults: $(READY) ## kill processes of running batches at random: N=200 draws more, and other ones
+	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m slow tests/faults/test_sweep.py
+
 .PHONY: bench bench-api bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py

@@ -9,13 +9,11 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
-from django.utils import timezone
 
 from . import chores, claims, disks, engine_side, lifecycle, processes, stages
 from .models import Batch, Engine, WorkerProcess
@@ -32,6 +30,7 @@ from .tasks import (
 logger = logging.getLogger(__name__)
 POKE_SECONDS = 5
 SPOOL_SECONDS = 24 * 3600
+FORGOTTEN_SECONDS = 3600
 
 
 def free_what_the_dead_held() -> None:
@@ -146,7 +145,7 @@ class ControlDuty:
         """The heartbeat itself; always True."""
         WorkerProcess.objects.update_or_create(
             token=self.token,
-            defaults={"heartbeat": timezone.now(), "trouble": disks.shortage()},
+            defaults={"heartbeat": database_time(), "trouble": disks.shortage()},
         )
         return True
 
@@ -156,7 +155,7 @@ class ControlDuty:
         if now >= self._beat_at:
             self.show()
             WorkerProcess.objects.filter(
-                heartbeat__lt=timezone.now() - timedelta(hours=1)
+                heartbeat__lt=database_time(-FORGOTTEN_SECONDS)
             ).delete()
             self._beat_at = now + HEARTBEAT_SECONDS
         if now >= self._poke_at:

@@ -130,15 +130,22 @@ def team_load() -> dict[int, float]:
 
 
 def claim(
-    work: Work, *, engine: Engine, worker: str, after: int | None
+    work: Work,
+    *,
+    engine: Engine,
+    worker: str,
+    after: int | None,
+    held: Collection[ChunkLease] = (),
 ) -> Claim | None:
     """Lease one chunk of the batch; None when others were faster.
 
     Prefers the chunk that follows `after` (the end of this engine's last one), whose
     requests begin alike. Each claim raises the epoch, and with it fences off whoever
-    had the chunk before.
+    had the chunk before: so never one that is `held`, whose lease a jump of the
+    database's clock may have ended.
     """
     free = Chunk.objects.claimable().filter(batch_id=work.batch, model=work.model)
+    free = free.exclude(pk__in=[lease.chunk for lease in held])
     candidates = list(free.order_by("start")[:8])
     if after is not None:
         candidates.sort(key=lambda chunk: chunk.start != after)

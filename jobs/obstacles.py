@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from django.conf import settings
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from .jsonl import quoted
 from .models import Engine, EngineModel, ServedModel, WorkerProcess
 from .models.engines import STALE_SECONDS, database_time
+
+# SQLite's log alone grows by some pages with each commit.
+LEAST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Site:
     pinned: Mapping[str, Sequence[str]]
     control_worker: bool
     control_trouble: str = ""
+    database_full: bool = False
+    files_full: bool = False
 
     def able(self, model: str) -> list[Engine]:
         """Engines that could run the model if nothing stood in the way."""
@@ -69,6 +78,26 @@ def _in_need(pins: Sequence[str], engine: Engine, reason: str) -> str:
     if len(pins) == 1 and reason.startswith(own):
         return f"{own.rstrip()}, which {reason.removeprefix(own)}"
     return f"the engine {' or '.join(pins)}: {reason}"
+
+
+def has_room(path: Path) -> bool:
+    """Whether the disk of that file or folder can take anything more."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free >= LEAST_BYTES
+
+
+def database_is_full() -> bool:
+    """Whether the database is a file on a disk that is full."""
+    if connection.vendor != "sqlite":
+        return False
+    name = str(connection.settings_dict["NAME"])
+    return Path(name).is_absolute() and not has_room(Path(name).parent)
+
+
+def files_are_full() -> bool:
+    """Whether the disk that takes uploads and result files is full."""
+    return not has_room(Path(settings.DATA_DIR))
 
 
 def obstacle(engine: Engine) -> str:
@@ -130,6 +159,8 @@ def read_site() -> Site:
         bool(troubles),
         # One that can work is enough.
         troubles[0] if troubles and all(troubles) else "",
+        database_full=database_is_full(),
+        files_full=files_are_full(),
     )
 
 

@@ -402,7 +402,11 @@ class Feeder:
             if wanted is None:
                 return
             claim = claims.claim(
-                wanted, engine=engine, worker=self.worker, after=self._after
+                wanted,
+                engine=engine,
+                worker=self.worker,
+                after=self._after,
+                held={*snapshot.leases, *self._writer.leases()},
             )
             seen = self._survey(engine)
             if claim is None:

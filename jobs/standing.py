@@ -287,7 +287,12 @@ def why_blocked(entry: Entry, site: Site, route: Route) -> str | None:
     """Why nothing of the batch can run now, in words; None when it can, or soon will."""
     if entry.paused:
         return "the batch is paused"
+    if site.database_full:
+        # Nobody can give a sign of life then, so that every other reason is wrong.
+        return "the disk of the database is full"
     if entry.validating:
+        if site.files_full:
+            return "the disk of the data folder is full"
         if not site.control_worker:
             return "no control worker is running"
         return f"intake waits: {site.control_trouble}" if site.control_trouble else None

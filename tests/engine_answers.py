@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from tests.engine_journal import Journal, What
+
 CONTEXT = 4096
 
 
@@ -52,6 +54,12 @@ class State:
     by_key: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ids: itertools.count[int] = field(default_factory=itertools.count)
+    journal: Journal | None = None
+
+    def note(self, what: What, key: str) -> None:
+        """A line of the journal, where one is kept."""
+        if self.journal is not None:
+            self.journal.note(what, key)
 
 
 def text_of(content: Any) -> str:

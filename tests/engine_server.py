@@ -20,7 +20,8 @@ request's top-level field "test" asks for behaviour:
 
 GET /test/counts shows how many requests came by key, and in total, how many run, how
 many were refused (--most-running), and how many clients went away before their answer:
-such a request ends at once, as vLLM aborts it.
+such a request ends at once, as vLLM aborts it. --journal FILE keeps what a killed server
+knew: a line when a request with a key comes, one when its answer goes.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -41,6 +44,7 @@ from aiohttp import web
 
 from tests.engine_adapters import kill_self, load_adapter
 from tests.engine_answers import GENERATING, Refusal, State, metrics, models
+from tests.engine_journal import Journal
 
 JSON_TYPE = "application/json"
 LOAD_ADAPTER = "/v1/load_lora_adapter"
@@ -111,6 +115,7 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
     if test := body.get("test"):
         if "key" in test:
             state.by_key[str(test["key"])] += 1
+            state.note("asked", str(test["key"]))
         if (replaced := await misbehave(state, request, test)) is not None:
             return replaced
     if state.delay:
@@ -128,6 +133,8 @@ async def generate(state: State, request: web.BaseRequest) -> web.Response:
     state.finished += 1
     if test and test.get("show_request"):
         made["received"] = received.decode()
+    if test and "key" in test:
+        state.note("answered", str(test["key"]))
     return json_response(made)
 
 
@@ -213,21 +220,37 @@ def bound_socket(options: argparse.Namespace) -> socket.socket:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Print a line at once; a log that takes no more is no reason to stop."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager
 def core_process(wanted: bool) -> Iterator[None]:
-    """A process that outlives a killed API server, as vLLM's EngineCore does."""
-    core = subprocess.Popen(["sleep", "86400"]) if wanted else None
+    """A process that outlives a killed API server, as vLLM's EngineCore does.
+
+    The server does not outlive it.
+    """
+    if not wanted:
+        yield
+        return
+    core = subprocess.Popen(["sleep", "86400"])
+    ending = threading.Event()
+
+    def follow() -> None:
+        core.wait()
+        if not ending.is_set():
+            say("EngineCore died unexpectedly")
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
     try:
         yield
     finally:
-        if core:
-            core.kill()
-            core.wait()
+        ending.set()
+        core.kill()
+        core.wait()
 
 
 def load(options: argparse.Namespace) -> None:
@@ -251,6 +274,7 @@ async def serve(options: argparse.Namespace, sock: socket.socket) -> None:
         api_key=options.api_key,
         lora_rank=options.max_lora_rank if options.enable_lora else 0,
         limit=options.most_running,
+        journal=Journal(options.journal) if options.journal else None,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -305,6 +329,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--with-core", action="store_true", help="start a child process"
     )
     parser.add_argument("--ignore-sigterm", action="store_true")
+    parser.add_argument("--journal", default="", help="append each request here")
     return parser.parse_known_args(arguments)[0]
 
 

@@ -129,8 +129,15 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop at once and cut every connection."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """Stop without tidying up: the next start recovers from the log."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, signum: int) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signum)
             self._process.wait(30)
             self._process = None
 

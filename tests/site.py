@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +104,7 @@ class Site:
 
     def __init__(self, folder: Path, *, database_url: str = "") -> None:
         self.folder = folder
+        self.logs = folder
         self.database_url = database_url
         self.processes: list[Process] = []
         self._names = itertools.count()
@@ -133,10 +135,15 @@ class Site:
 
     def start(self, *arguments: str, **env: str) -> Process:
         """Start `manage.py ARGUMENTS` in a session of its own."""
-        path = self.folder / f"{next(self._names):02d}-{arguments[0]}.log"
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        return self.launch(command, name=arguments[0], **env)
+
+    def launch(self, command: Sequence[str], *, name: str, **env: str) -> Process:
+        """Start a program with this data folder in a session of its own."""
+        path = self.logs / f"{next(self._names):02d}-{name}.log"
         with path.open("wb") as log:
             popen = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                command,
                 cwd=ROOT,
                 env=self.env(**env),
                 stdin=subprocess.DEVNULL,
@@ -194,6 +201,13 @@ class Site:
         """The engine's row, or an empty dict."""
         rows = self.query("SELECT * FROM jobs_engine WHERE name = %s", name)
         return rows[0] if rows else {}
+
+    def engine_record(self, name: str) -> dict[str, Any]:
+        """What is on record of the engine's newest start that is not cleared up."""
+        records = (self.folder / "run").glob(f"{name}-*.json")
+        newest = max(records, key=lambda path: int(path.stem.rpartition("-")[2]))
+        found: dict[str, Any] = json.loads(newest.read_text())
+        return found
 
     def left_over(self) -> dict[int, str]:
         """Living processes that were given this data folder: pid to command line."""

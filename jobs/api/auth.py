@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.utils import timezone
 from knox.crypto import hash_token
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     # DRF's views import this module.
     from rest_framework.views import APIView
 
+logger = logging.getLogger(__name__)
 # How often the key's last use is written.
 USE_NOTED_EVERY = timedelta(minutes=1)
 # How long a key's team, with its limits, and person are taken for what they were, and of how many keys.
@@ -207,13 +209,19 @@ def masked(token: str) -> str:
 
 
 def note_use(key: ApiKey, address: str | None) -> None:
-    """Write when and from where the key was used, once a minute at most."""
+    """Write when and from where the key was used, once a minute at most.
+
+    A database that takes nothing, as on a full disk, may still be read.
+    """
     now = timezone.now()
     if key.last_used_at and key.last_used_at > now - USE_NOTED_EVERY:
         return
-    ApiKey.objects.filter(
-        Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY),
-        pk=key.pk,
-    ).update(last_used_at=now, last_used_from=address)
+    try:
+        ApiKey.objects.filter(
+            Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY),
+            pk=key.pk,
+        ).update(last_used_at=now, last_used_from=address)
+    except DatabaseError:
+        logger.warning("cannot note the use of a key", exc_info=True)
     # The key may be remembered.
     key.last_used_at = now

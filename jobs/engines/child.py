@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -97,8 +98,12 @@ class Record:
     def write(self, path: Path) -> None:
         """Save it; a reader sees the old or the new one, never a half."""
         draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(path)
+        try:
+            draft.write_text(json.dumps(asdict(self)))
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
 
 def _writes_into(pid: int, log: str) -> bool:
@@ -120,6 +125,32 @@ def read_record(path: Path) -> Record | None:
         return None
 
 
+def record_path(folder: Path, name: str, generation: int) -> Path:
+    """Where that start of the engine is on record.
+
+    A file for each: a host that was paused, and whose engine another host runs by now,
+    must neither take that one's record away nor act on it.
+    """
+    return folder / f"{name}-{generation}.json"
+
+
+def record_paths(folder: Path, name: str) -> dict[int, Path]:
+    """The records of that engine by generation."""
+    named = re.compile(rf"{re.escape(name)}-(\d+)\.json")
+    found = ((named.fullmatch(path.name), path) for path in folder.glob("*.json"))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def clear_records(folder: Path, name: str, *, newest: int, timeout: float = 10) -> bool:
+    """Kill what is left of the engine's starts up to that generation; True: nothing."""
+    paths = record_paths(folder, name)
+    return all(
+        clear_record(path, timeout=timeout)
+        for generation, path in paths.items()
+        if generation <= newest
+    )
+
+
 def clear_record(path: Path, *, timeout: float = 10) -> bool:
     """Kill what is left of the recorded session; True when nothing is.
 
@@ -127,6 +158,7 @@ def clear_record(path: Path, *, timeout: float = 10) -> bool:
     """
     record = read_record(path)
     if record is None:
+        path.unlink(missing_ok=True)
         return True
     if record.is_ours() and not processes.kill_session(record.session, timeout=timeout):
         return False
@@ -149,7 +181,7 @@ class Child:
         generation: int,
         record: Path,
     ) -> None:
-        """Start it; OSError when the program cannot be run.
+        """Start it; OSError when the program cannot be run, or not be put on record.
 
         It gets SIGTERM when this process dies, and is on record before this returns.
         """
@@ -181,7 +213,12 @@ class Child:
             socket=str(socket),
             log=str(log.resolve()),
         )
-        self._record.write(record)
+        try:
+            self._record.write(record)
+        except OSError:
+            # Nobody would find what it leaves behind, and another start may follow.
+            self.clear(timeout=10)
+            raise
 
     def ended(self) -> bool:
         """Whether the API server has ended; other processes of its session may live.

@@ -15,12 +15,7 @@ from jobs.models import Engine, ServedModel
 
 from . import install, vllm
 from .adapters import Adapter
-from .child import Child, read_record, rotated_log
-
-
-def record_path(engine: str) -> Path:
-    """Where the host of that name keeps which processes are its engine's."""
-    return Path(settings.RUN_DIR) / f"{engine}.json"
+from .child import Child, read_record, record_path, rotated_log
 
 
 def log_path(engine: str) -> Path:
@@ -91,7 +86,7 @@ def launch(
         log=rotated_log(log_path(engine)),
         socket=socket,
         generation=generation,
-        record=record_path(engine),
+        record=record_path(run_dir, engine, generation),
     )
     return child, room
 

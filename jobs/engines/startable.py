@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from jobs.models import Engine, ServedModel
 
 from . import install
-from .child import clear_record
 from .hostrow import HostRow
 from .memory import MemoryGate
 
@@ -27,9 +26,16 @@ class Obstacle:
 
 
 def obstacle(
-    model: ServedModel | None, row: HostRow, *, record: Path, memory: MemoryGate
+    model: ServedModel | None,
+    row: HostRow,
+    *,
+    clear: Callable[..., bool],
+    memory: MemoryGate,
 ) -> Obstacle | None:
-    """What keeps the host from starting the model; None when nothing does."""
+    """What keeps the host from starting the model; None when nothing does.
+
+    `clear` kills what is left of earlier starts, within `timeout` seconds.
+    """
     if model is None:
         return Obstacle(State.STOPPED, WAITS)
     if model.state == ServedModel.State.FAILED:
@@ -50,7 +56,7 @@ def obstacle(
             " run 'manage.py installengine'",
             pause=10,
         )
-    if not clear_record(record, timeout=2):
+    if not clear(timeout=2):
         return Obstacle(State.FAILED, "waits for the last engine's processes to end")
     if held := memory.why_wait():
         return Obstacle(State.STOPPED, f"{model} is next: {held}")

@@ -22,12 +22,12 @@ from jobs.models.engines import HEARTBEAT_SECONDS
 
 from . import gpus, hardware, probe, vllm
 from .adapters import Adapters
-from .child import Child, clear_record, read_record, socket_path, tail
+from .child import Child, clear_records, record_paths, socket_path, tail
 from .client import EngineClient, EngineUnreachable
 from .hang import Death, Pulse
 from .hostrow import HostRow, LostToken, Wishes, has_open_suspects
 from .incident import Incident
-from .launch import engine_sessions, launch, log_path, record_path
+from .launch import engine_sessions, launch, log_path
 from .loads import Loads
 from .memory import MemoryGate
 from .rowcopy import RowCopy
@@ -62,7 +62,6 @@ class EngineHost:
         self.model: ServedModel | None = None
         self.adapters = Adapters()
         self.wishes: Wishes | None = None
-        self.record = record_path(row.name)
         self.log = log_path(row.name)
         self.closing = False
         self.incident = Incident()
@@ -81,7 +80,7 @@ class EngineHost:
         self.watch.start()
         self.memory = MemoryGate(engine.gpu_ids)
         self.incident.deaths = self.incident.trouble = engine.incident_deaths
-        last = read_record(self.record)
+        on_record = record_paths(settings.RUN_DIR, self.row.name)
         self.copy.columns = {
             "state": State.STOPPED,
             "state_reason": "cleans up after the last host",
@@ -91,13 +90,24 @@ class EngineHost:
             "socket_path": "",
             "version": "",
             "gauges": {},
-            "generation": max(engine.generation, last.generation if last else 0),
+            "generation": max([engine.generation, *on_record]),
             "incident_deaths": self.incident.deaths,
         }
         self.copy.note(Kind.HOST, "its host started")
         self.copy.flush()
-        if not clear_record(self.record):
+        if not self._clear_records():
             log.warning("processes of the last host's engine do not end")
+
+    def _clear_records(self, *, timeout: float = 10) -> bool:
+        """Kill what is left of earlier starts; True when nothing is.
+
+        Not of later ones: those are another host's, which took over while this one was
+        paused and does not know it yet.
+        """
+        newest = self.copy.columns["generation"]
+        return clear_records(
+            settings.RUN_DIR, self.row.name, newest=newest, timeout=timeout
+        )
 
     # --- the loop
 
@@ -180,7 +190,7 @@ class EngineHost:
         if model and model.base and not self.row.may_load(model):
             # The base goes on without an adapter that does not load.
             model = model.base
-        found = obstacle(model, self.row, record=self.record, memory=self.memory)
+        found = obstacle(model, self.row, clear=self._clear_records, memory=self.memory)
         if found is not None:
             if found.pause:
                 self._pause(found.pause)

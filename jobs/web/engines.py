@@ -15,7 +15,7 @@ from django.db.models import (
     prefetch_related_objects,
 )
 
-from jobs import track_record
+from jobs import obstacles, track_record
 from jobs.engines import sharing
 from jobs.health import Closure, ended_gates
 from jobs.models import Batch, Engine, EngineModel, WorkerProcess
@@ -153,8 +153,14 @@ def _host_alive(engine: Engine) -> bool:
 
 def alarms() -> list[Alarm]:
     """What keeps every batch from moving; two queries."""
+    if obstacles.database_is_full():
+        # No process can give a sign of life then: every other alarm may be false.
+        return [full_disk("the database", "Nothing can be stored.")]
     known = engines()
     found = []
+    if obstacles.files_are_full():
+        words = "Nothing can be uploaded, checked or written."
+        found.append(full_disk("the data folder", words))
     if not known:
         found.append(
             Alarm(
@@ -203,8 +209,19 @@ def alarms() -> list[Alarm]:
     return found
 
 
+def full_disk(what: str, words: str) -> Alarm:
+    """The alarm about a disk that is full."""
+    return Alarm(
+        f"The disk of {what} is full.",
+        f"{words} Make room there, and work goes on by itself. See what is used with",
+        "df -h",
+    )
+
+
 def waiting_reason(batch: Batch, known: Iterable[Engine]) -> str:
     """Why a running batch gets no results, as far as the engines tell; else empty."""
+    if obstacles.database_is_full():
+        return "the disk of the database is full."
     known = list(known)
     alive = [engine for engine in known if runs(engine) and _worker_alive(engine)]
     if not alive:

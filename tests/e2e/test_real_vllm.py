@@ -43,8 +43,7 @@ def line(custom_id: str, text: str, **body: Any) -> bytes:
 
 def session_of_vllm(site: Site) -> int:
     """The session of the present start; its leader is the API server."""
-    record = site.folder / "run" / "local.json"
-    return int(json.loads(record.read_text())["session"])
+    return int(site.engine_record("local")["session"])
 
 
 def test_a_batch_survives_the_death_of_vllm_and_nothing_survives_up(site: Site) -> None:

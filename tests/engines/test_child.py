@@ -29,7 +29,7 @@ def start(folder: Path, code: str = PARENT) -> Child:
         log=folder / "gpu0.log",
         socket=folder / "gpu0-1.sock",
         generation=1,
-        record=folder / "gpu0.json",
+        record=folder / "gpu0-1.json",
     )
 
 
@@ -45,7 +45,7 @@ def members(started: Child, count: int) -> list[int]:
 
 def test_start_is_on_record_and_clear_leaves_nothing(tmp_path: Path) -> None:
     started = start(tmp_path)
-    record = child.read_record(tmp_path / "gpu0.json")
+    record = child.read_record(tmp_path / "gpu0-1.json")
     assert record is not None
     assert (record.pid, record.session, record.generation) == (started.pid,) * 2 + (1,)
     assert record.start_time == processes.start_time(started.pid)
@@ -54,7 +54,7 @@ def test_start_is_on_record_and_clear_leaves_nothing(tmp_path: Path) -> None:
     assert started.clear(timeout=5)
     assert processes.session_members(started.pid) == []
     assert started.why() == "was killed by SIGKILL"
-    assert child.read_record(tmp_path / "gpu0.json") is None
+    assert child.read_record(tmp_path / "gpu0-1.json") is None
 
 
 def test_child_that_outlives_a_killed_leader_is_found_by_the_record(
@@ -66,7 +66,7 @@ def test_child_that_outlives_a_killed_leader_is_found_by_the_record(
     wait_for(started.ended)
     # Even under the name that the log has after further starts.
     child.rotated_log(tmp_path / "gpu0.log")
-    assert child.clear_record(tmp_path / "gpu0.json")
+    assert child.clear_record(tmp_path / "gpu0-1.json")
     assert processes.start_time(orphan) is None
     assert started.clear(timeout=5)
 
@@ -82,8 +82,8 @@ def test_session_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -> 
             socket=str(tmp_path / "gpu0-3.sock"),
             log=str(tmp_path / "gpu0.log"),
         )
-        record.write(tmp_path / "gpu0.json")
-        assert child.clear_record(tmp_path / "gpu0.json")
+        record.write(tmp_path / "gpu0-1.json")
+        assert child.clear_record(tmp_path / "gpu0-1.json")
         assert other.poll() is None
         # A record of another boot tells nothing about this one.
         record.start_time = processes.start_time(other.pid) or 0
@@ -93,13 +93,42 @@ def test_session_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -> 
 
 
 def test_unreadable_record_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "gpu0.json"
+    path = tmp_path / "gpu0-1.json"
     assert child.read_record(path) is None
     path.write_text('{"pid": 1')
     assert child.read_record(path) is None
     path.write_text('{"other": 1}')
     assert child.read_record(path) is None
     assert child.clear_record(path)
+
+
+def test_records_of_later_starts_and_of_other_engines_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    started = start(tmp_path)
+    mine = tmp_path / "gpu0-1.json"
+    others = [tmp_path / "gpu0-2.json", tmp_path / "gpu0-1-1.json"]
+    for path in others:
+        path.write_text(mine.read_text())
+    assert child.record_paths(tmp_path, "gpu0") == {1: mine, 2: others[0]}
+    assert child.clear_records(tmp_path, "gpu0", newest=0)
+    assert not started.ended()
+    assert child.clear_records(tmp_path, "gpu0", newest=1)
+    assert started.ended()
+    assert [mine.exists(), *(path.exists() for path in others)] == [False, True, True]
+    started.clear()
+
+
+def test_engine_that_cannot_be_put_on_record_does_not_stay(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid())); {PARENT}"
+    wait = f"import time, pathlib; time.sleep(1); {code}"
+    # A folder in the way of the file: as on a full disk, it cannot be written.
+    (tmp_path / "gpu0-1.draft").mkdir()
+    with pytest.raises(OSError, match=r"gpu0-1\.draft"):
+        start(tmp_path, wait)
+    time.sleep(1.5)
+    assert not pid.exists()
 
 
 def test_exit_code_is_told(tmp_path: Path) -> None:
@@ -130,7 +159,7 @@ def test_program_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
             log=tmp_path / "gpu0.log",
             socket=tmp_path / "gpu0-1.sock",
             generation=1,
-            record=tmp_path / "gpu0.json",
+            record=tmp_path / "gpu0-1.json",
         )
 
 

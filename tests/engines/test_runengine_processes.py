@@ -65,8 +65,7 @@ def started(site: Site, **env: str) -> Process:
 
 def api_server(site: Site) -> int:
     """The pid on record."""
-    record = json.loads((site.folder / "run" / "gpu0.json").read_text())
-    return int(record["pid"])
+    return int(site.engine_record("gpu0")["pid"])
 
 
 def models_served(row: dict[str, Any]) -> list[str]:

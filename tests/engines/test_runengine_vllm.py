@@ -64,8 +64,7 @@ def say(text: str) -> list[dict[str, str]]:
 
 def session_on_record(site: Site) -> int:
     """The session of the present start."""
-    record = json.loads((site.folder / "run" / "gpu0.json").read_text())
-    return int(record["session"])
+    return int(site.engine_record("gpu0")["session"])
 
 
 def test_real_vllm_starts_answers_is_restarted_and_leaves_nothing(site: Site) -> None:

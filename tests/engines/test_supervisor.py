@@ -432,7 +432,7 @@ def test_host_that_lost_its_token_stops_writing(host: EngineHost) -> None:
 def test_generation_on_record_counts_when_the_database_missed_it(
     settings: Settings,
 ) -> None:
-    path = Path(settings.RUN_DIR) / "gpu0.json"
+    path = Path(settings.RUN_DIR) / "gpu0-41.json"
     path.parent.mkdir(parents=True)
     record = {
         "pid": 2**22,

@@ -9,7 +9,8 @@ import sys
 from collections import Counter
 from typing import Any
 
-from tests.site import ROOT, Site, wait_for
+from jobs.processes import children, start_time
+from tests.site import ROOT, Process, Site, wait_for
 
 FINAL = ("completed", "failed", "expired", "cancelled")
 
@@ -89,3 +90,14 @@ def assert_exactly_once(site: Site, public_id: str, rows: int) -> dict[str, Any]
     assert left["n"] == 0
     assert (row["stage_owner"], row["stage_lease_expires_at"]) == ("", None)
     return row
+
+
+def family(process: Process) -> list[int]:
+    """The sentinel of a worker and the sentinel's children."""
+    (sentinel,) = children(process.pid)
+    return [sentinel, *sorted(children(sentinel))]
+
+
+def elders(process: Process) -> list[int]:
+    """The sentinel's children as they were started: workers, monitor, pusher."""
+    return sorted(family(process)[1:], key=lambda pid: (start_time(pid) or 0, pid))

@@ -8,13 +8,15 @@ import signal
 
 import pytest
 
-from jobs.processes import children, start_time
+from jobs.processes import start_time
 from tests.engine_process import counts
 from tests.site import DATABASES, Process, Site, wait_for
 
 from .checks import (
     assert_exactly_once,
     batch_row,
+    elders,
+    family,
     seed,
     wait_until_final,
     wait_until_results,
@@ -37,17 +39,6 @@ def start_workers(
     control.expect("Control worker is ready.")
     engine.expect("Worker of engine ext is ready.")
     return control, engine
-
-
-def family(process: Process) -> list[int]:
-    """The sentinel of a worker and the sentinel's children."""
-    (sentinel,) = children(process.pid)
-    return [sentinel, *sorted(children(sentinel))]
-
-
-def elders(process: Process) -> list[int]:
-    """The sentinel's children as they were started: workers, monitor, pusher."""
-    return sorted(family(process)[1:], key=lambda pid: (start_time(pid) or 0, pid))
 
 
 def asked(url: str) -> dict[str, int]:

@@ -306,6 +306,20 @@ def test_the_use_of_a_remembered_key_is_written_once_a_minute(
     assert sum(q["sql"].startswith("UPDATE") for q in captured) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_can_only_be_read_is_read(api: APIClient) -> None:
+    on_sqlite = connection.vendor == "sqlite"
+    name = "PRAGMA query_only" if on_sqlite else "SET default_transaction_read_only"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{name} = on")
+        try:
+            r = api.get("/v1/models")
+        finally:
+            cursor.execute(f"{name} = off")
+    assert r.status_code == 200
+    assert ApiKey.objects.get().last_used_at is None
+
+
 def test_keys_are_remembered_up_to_a_number(
     owner: User, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from jobs import attendance, chores, engine_side, lifecycle, processes, stages, tasks
 from jobs.flight import Halt
 from jobs.models import Batch, Chunk, Engine, EngineEvent, ServedModel, WorkerProcess
+from jobs.models.engines import STALE_SECONDS, database_time
 from jobs.turns import Turns
 from tests.conftest import MakeBatch
 
@@ -56,6 +57,18 @@ def test_a_chore_waits_once_and_one_that_fails_ends_nothing(
     assert tasks.attend_chore("fine") == "done"
     control.beat()
     assert chore_pokes() == ["fine", "fine"]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_signs_of_life_go_by_the_databases_clock(
+    monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    fresh = database_time(-STALE_SECONDS)
+    WorkerProcess.objects.create(token=ELSEWHERE, heartbeat=timezone.now())
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + timedelta(hours=hours))
+    assert attendance.ControlDuty().beat()
+    assert WorkerProcess.objects.filter(heartbeat__gt=fresh).count() == 2
 
 
 def test_chores_are_poked_without_a_cache_too(

@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from jobs import claims, lifecycle
 from jobs.models import Batch, Chunk, Engine, Result
-from jobs.recording import LeaseLost, record, record_copies
+from jobs.recording import ChunkLease, LeaseLost, record, record_copies
 from jobs.suspects import DEATHS_ALONE
 from tests.conftest import MakeBatch
 
@@ -180,6 +180,26 @@ def test_a_feeder_prefers_the_chunk_that_follows_its_last_one(
     claim = claims.claim(work, engine=engine, worker="w1", after=4)
     assert claim is not None
     assert claim.start == 4
+
+
+def test_a_feeder_does_not_claim_what_it_holds_when_the_clock_jumps(
+    make_batch: MakeBatch, engine: Engine
+) -> None:
+    running_batch(make_batch, chunks=[2, 2])
+    first = claim_next(engine)
+    assert first is not None
+    expire(first)
+    (work,) = claims.claimable_work(None)
+
+    def claimed(*held: ChunkLease) -> claims.Claim | None:
+        return claims.claim(work, engine=engine, worker="w1", after=None, held=held)
+
+    second = claimed(first.lease)
+    assert second is not None
+    assert second.start == 2
+    assert claimed(first.lease, second.lease) is None
+    # Whoever does not hold it may take it.
+    assert claimed() is not None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ from jobs.models import (
     ThroughputSample,
     WorkerProcess,
 )
+from jobs.obstacles import read_site
 from jobs.standing import Standing
 from tests.conftest import MakeBatch, MakeFile
 from tests.jobs.rows import running_batch
@@ -473,3 +475,24 @@ def test_of_a_queue_that_is_too_long_the_rest_has_no_place(
     seen = standing.of([first, second])
     assert seen[first.public_id].position == 1
     assert seen[second.public_id] == Standing()
+
+
+def test_a_full_disk_is_the_reason_before_any_other(make_batch: MakeBatch) -> None:
+    running_batch(make_batch)
+    make_batch()
+    queue = standing.read_queue()
+    site = read_site()
+    assert not (site.database_full or site.files_full)
+
+    def reasons(*, database_full: bool, files_full: bool) -> set[str | None]:
+        full = replace(site, database_full=database_full, files_full=files_full)
+        found = standing.standings(queue, full, now=time.time())
+        return {one.blocked_reason for one in found.values()}
+
+    words = reasons(database_full=True, files_full=False)
+    assert words == {"the disk of the database is full"}
+    # What runs writes no files.
+    assert reasons(database_full=False, files_full=True) == {
+        "no engine serves the model tiny",
+        "the disk of the data folder is full",
+    }
