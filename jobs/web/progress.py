@@ -291,7 +291,7 @@ def _done(
 
 def _late(batch: Batch) -> str:
     deadline = timezone.localtime(batch.expires_at)
-    return f"too late for its deadline, {deadline.day} {deadline:%b %H:%M}"
+    return f"too late for its deadline, {deadline.day} {deadline:%b %H:%M %Z}"
 
 
 def _failures(batch: Batch) -> Figure:
