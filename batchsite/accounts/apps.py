@@ -4,7 +4,6 @@ from __future__ import annotations
 from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
 
-
 # What the admin calls the packages whose tables it lists.
 NAMES = {"axes": "Tries to sign in", "django_q": "Wake-up calls of workers"}
 

@@ -68,7 +68,7 @@ class WeakAtTheFirst(SetPasswordMixin):
     """Says what is wrong with a new password beside the first field, not the second."""
 
     def validate_password_for_user(
-        self, user: User, password_field_name: str = "new_password1"
+        self, user: User, password_field_name: str = ""
     ) -> None:
         """As Django's own, whichever field it names."""
         super().validate_password_for_user(user, "new_password1")
