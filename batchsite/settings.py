@@ -402,6 +402,8 @@ DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="batchsite@local
 
 # --- language, time, logs
 LANGUAGE_CODE = "en"
+# The admin's dates have a time zone.
+FORMAT_MODULE_PATH = "batchsite.formats"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")

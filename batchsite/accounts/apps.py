@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
+
+# What the admin calls the packages whose tables it lists.
+NAMES = {"axes": "Tries to sign in", "django_q": "Wake-up calls of workers"}
 
 
 class AccountsConfig(AppConfig):
@@ -14,6 +17,8 @@ class AccountsConfig(AppConfig):
         from . import sign_ins
 
         sign_ins.connect()
+        for label, name in NAMES.items():
+            apps.get_app_config(label).verbose_name = name
 
 
 class AuditedAdminConfig(AdminConfig):

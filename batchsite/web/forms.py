@@ -14,6 +14,7 @@ from django.contrib.auth.forms import (
     AuthenticationForm,
     PasswordChangeForm,
     SetPasswordForm,
+    SetPasswordMixin,
 )
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest
@@ -63,7 +64,17 @@ class SignInForm(AuthenticationForm):
     }
 
 
-class NewPasswordForm(SetPasswordForm):
+class WeakAtTheFirst(SetPasswordMixin):
+    """Says what is wrong with a new password beside the first field, not the second."""
+
+    def validate_password_for_user(
+        self, user: User, password_field_name: str = ""
+    ) -> None:
+        """As Django's own, whichever field it names."""
+        super().validate_password_for_user(user, "new_password1")
+
+
+class NewPasswordForm(WeakAtTheFirst, SetPasswordForm):
     """A first password, or another one by a link."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +82,7 @@ class NewPasswordForm(SetPasswordForm):
         _new_password_fields(self)
 
 
-class OtherPasswordForm(PasswordChangeForm):
+class OtherPasswordForm(WeakAtTheFirst, PasswordChangeForm):
     """Another password for somebody who knows the present one.
 
     A wrong present one counts, and is told in the audit log, like one at sign-in.

@@ -189,7 +189,18 @@ def when(moment: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock(moment: datetime | None) -> SafeString | str:
-    """A moment as `26 Nov 14:02:31`, with the full date and time (UTC) on hover."""
+    """A moment as `26 Nov 14:02:31`, below a heading that names the time zone."""
+    return _clock(moment, "%b %H:%M:%S")
+
+
+@register.filter
+def zoned_clock(moment: datetime | None) -> SafeString | str:
+    """A moment as `26 Nov 14:02:31 CET`, where no heading names the time zone."""
+    return _clock(moment, "%b %H:%M:%S %Z")
+
+
+def _clock(moment: datetime | None, form: str) -> SafeString | str:
+    """The day and the rest in `form`, with the full date and time (UTC) on hover."""
     if moment is None:
         return NOTHING
     local = timezone.localtime(moment)
@@ -197,7 +208,7 @@ def clock(moment: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(),
         f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        f"{local.day} {local:%b %H:%M:%S}",
+        f"{local.day} {local:{form}}",
     )
 
 

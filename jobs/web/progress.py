@@ -236,7 +236,7 @@ def _done(batch: Batch, end: Eta | None, now: datetime, waiting: str) -> Figure:
 
 def _late(batch: Batch) -> str:
     deadline = timezone.localtime(batch.expires_at)
-    return f"too late for its deadline, {deadline.day} {deadline:%b %H:%M}"
+    return f"too late for its deadline, {deadline.day} {deadline:%b %H:%M %Z}"
 
 
 def _failures(batch: Batch) -> Figure:

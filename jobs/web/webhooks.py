@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.views.decorators.http import (
     require_http_methods,
     require_POST,
@@ -32,6 +33,8 @@ from .engines import Alarm
 from .webhook_forms import EVENT_WORDS, ChangeForm, EndpointForm
 
 MOST_ALARMS = 3
+# Enough of an address to tell endpoints apart; their pages show all of it.
+ALARM_URL = 60
 
 
 def get_team(request: HttpRequest, pk: int, right: str) -> Team:
@@ -56,7 +59,7 @@ def alarms(user: User) -> list[Alarm]:
     return [
         Alarm(
             f"A webhook of {endpoint.team} is switched off.",
-            f"{endpoint.url}: {endpoint.disabled_reason}",
+            f"{Truncator(endpoint.url).chars(ALARM_URL)}: {endpoint.disabled_reason}",
             page=_detail_address(endpoint)
             if permissions.user_may(user, endpoint.team, "webhooks:read")
             else "",

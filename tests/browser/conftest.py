@@ -5,15 +5,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
-from batchsite.accounts.models import User
+from batchsite.accounts.models import ApiKey, Team, User
+from batchsite.accounts.people import (
+    create_api_key,
+    ensure_member,
+    record,
+    set_password_path,
+)
 from jobs.models import Batch
 from tests.conftest import MakeBatch
+from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
 
 # Playwright's sync API runs an event loop in this thread, and Django would refuse
@@ -30,6 +40,9 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 OpenPage = Callable[..., Page]
+LONG_ADDRESS = (
+    "somebody.with.a-very-long.local-part.indeed@a-long-subdomain.of.example.com"
+)
 
 
 @pytest.fixture(scope="session")
@@ -112,3 +125,111 @@ def batches(transactional_db: None, make_batch: MakeBatch) -> dict[str, Batch]:
     )
     rows.sampled(made["running"], engine)
     return made
+
+
+@pytest.fixture
+def cast(
+    transactional_db: None, owner: User, viewer: User, staff: User
+) -> dict[str, User | None]:
+    """Who looks at pages: one of each kind, and nobody."""
+    return {
+        "": None,
+        "owner": owner,
+        "viewer": viewer,
+        "staff": staff,
+        "newcomer": ensure_member(team_name="New", email="newcomer@example.com").user,
+        "alone": User.objects.create_user("alone@example.com"),
+    }
+
+
+@pytest.fixture
+def people(transactional_db: None, team: Team, owner: User, teammate: User) -> Team:
+    """A team with a few people, keys and events, long names among them."""
+    ensure_member(team_name=team.name, email=LONG_ADDRESS, role="curator")
+    ensure_member(team_name="W" * 100, email=owner.email)
+    create_api_key(team=team, user=owner, name="laptop", expiry=timedelta(days=30))
+    create_api_key(
+        team=team, user=teammate, name="x" * 100, scopes=["files:read", "batches:write"]
+    )
+    create_api_key(team=team, user=teammate, name="ended")
+    ApiKey.objects.filter(name="ended").update(revoked_at=team.created_at)
+    ApiKey.objects.filter(name="laptop").update(
+        last_used_at=team.created_at, last_used_from="2001:db8:85a3::8a2e:370:7334"
+    )
+    record(action="file.download", actor=owner, team=team, target="file-" + "a" * 190)
+    return team
+
+
+@pytest.fixture
+def places(
+    batches: dict[str, Batch],
+    more_batches: dict[str, Batch],
+    hooks: dict[str, str],
+    people: Team,
+    cast: dict[str, User | None],
+) -> dict[str, Any]:
+    """What stands in the addresses of tests/browser/pages.py."""
+    newcomer, alone = cast["newcomer"], cast["alone"]
+    assert newcomer is not None
+    assert alone is not None
+    return {
+        **{name: batch.public_id for name, batch in (batches | more_batches).items()},
+        **hooks,
+        "team": people.pk,
+        "new_team": newcomer.memberships.get().team_id,
+        "batch_pk": batches["completed"].pk,
+        "link": set_password_path(alone),
+    }
+
+
+@pytest.fixture
+def more_batches(
+    batches: dict[str, Batch], make_batch: MakeBatch, people: Team
+) -> dict[str, Batch]:
+    """Those in the other states; names as long as they may be, rows that failed."""
+    long = {
+        "name": "W" * 200,
+        "model": "an-organisation/" + "a-long-name-of-a-model-" * 5,
+        "tags": ["t" * 64, "weekly", "x", "of several words"],
+        "metadata": {"k" * 64: "v" * 512, "customer": "internal"},
+        "webhook_url": f"{PUBLIC}/{'long' * 60}",
+        "owner": User.objects.get(email=LONG_ADDRESS),
+    }
+    states = Batch.Status
+    made = {
+        "paused": rows.running(make_batch, paused=True, **long),
+        "finalizing": make_batch(status=states.FINALIZING, closing_reason="done"),
+        "cancelled": make_batch(status=states.CANCELLED, completed=3, failed=4, **long),
+        "expired": make_batch(status=states.EXPIRED, completed=2, failed=1),
+        "refused": make_batch(
+            status=states.FAILED,
+            errors={"data": [{"line": None, "code": "x", "message": "No room."}]},
+        ),
+        "retried": rows.running(make_batch, total=3),
+    }
+    rows.answer(made["retried"], [rows.chat("yes")], failed=[rows.CONTEXT_ERROR] * 2)
+    now = timezone.now()
+    Batch.objects.filter(pk=made["retried"].pk).update(
+        status="completed", completed_at=now, closed_at=now, closing_reason="done"
+    )
+    return made
+
+
+@pytest.fixture
+def hooks(people: Team) -> dict[str, str]:
+    """An endpoint with a message that failed twice, and one that was switched off."""
+    endpoint = make_endpoint(people, f"{PUBLIC}/{'long' * 60}", description="Nightly")
+    off = make_endpoint(
+        people,
+        disabled_at=timezone.now(),
+        disabled_reason="Every attempt failed for three days.",
+        failing_since=timezone.now(),
+    )
+    delivery = make_delivery(endpoint, due=False, attempts_made=2)
+    delivery.attempts.create(error="No answer within 10 s.")
+    delivery.attempts.create(status_code=500, response="<b>" * 500)
+    return {
+        "endpoint": endpoint.public_id,
+        "endpoint_off": off.public_id,
+        "delivery": delivery.public_id,
+    }

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every page of the site: what the browser opens, and as whom.
+
+`tests/web/test_every_page.py` fails for an address that stands in neither table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+
+@dataclass(frozen=True)
+class Visit:
+    """An address, with `{places}` to fill in, and who opens it ("" is nobody)."""
+
+    path: str
+    who: str = "owner"
+    status: int = 200
+
+
+TEAM = "/teams/{team}"
+# name of the address: the states of its page that look different
+PAGES: dict[str, list[Visit]] = {
+    "login": [Visit("/login/", ""), Visit("/login/?next=/engines/", "")],
+    "set-password": [Visit("{link}", ""), Visit("/set-password/x/y/", "")],
+    "account": [Visit("/account/"), Visit("/account/", "alone")],
+    "account-password": [Visit("/account/password/")],
+    "batch-list": [
+        Visit("/batches/"),
+        Visit("/batches/?status=expired"),
+        Visit("/batches/?tag=weekly"),
+        Visit("/batches/", "newcomer"),
+    ],
+    "batch-detail": [
+        Visit("/batches/{validating}/"),
+        Visit("/batches/{running}/"),
+        Visit("/batches/{running}/", "viewer"),
+        Visit("/batches/{paused}/"),
+        Visit("/batches/{finalizing}/"),
+        Visit("/batches/{completed}/"),
+        Visit("/batches/{retried}/?outcome=failed"),
+        Visit("/batches/{failed}/"),
+        Visit("/batches/{refused}/"),
+        Visit("/batches/{cancelled}/"),
+        Visit("/batches/{expired}/"),
+        Visit("/batches/batch_nothing/", status=404),
+    ],
+    "engine-list": [Visit("/engines/")],
+    "team-list": [
+        Visit("/teams/"),
+        Visit("/teams/?q=none"),
+        Visit("/teams/", "alone"),
+        Visit("/teams/", "staff"),
+    ],
+    "team-people": [Visit(f"{TEAM}/people/"), Visit(f"{TEAM}/people/", "viewer")],
+    "team-keys": [
+        Visit(f"{TEAM}/keys/?all"),
+        Visit(f"{TEAM}/keys/", "viewer"),
+        Visit("/teams/{new_team}/keys/", "newcomer"),
+    ],
+    "team-keys-new": [Visit(f"{TEAM}/keys/new/")],
+    "team-limits": [Visit(f"{TEAM}/limits/"), Visit(f"{TEAM}/limits/", "staff")],
+    "team-audit": [
+        Visit(f"{TEAM}/audit/"),
+        Visit(f"{TEAM}/audit/?who=nobody"),
+        Visit("/teams/{new_team}/audit/", "newcomer"),
+        Visit(f"{TEAM}/audit/", "viewer", 403),
+    ],
+    "team-webhooks": [
+        Visit(f"{TEAM}/webhooks/"),
+        Visit("/teams/{new_team}/webhooks/", "newcomer"),
+    ],
+    "team-webhooks-new": [Visit(f"{TEAM}/webhooks/new/")],
+    "team-webhooks-detail": [
+        Visit(f"{TEAM}/webhooks/{{endpoint}}/"),
+        Visit(f"{TEAM}/webhooks/{{endpoint_off}}/"),
+    ],
+    "team-webhooks-deliveries": [Visit(f"{TEAM}/webhooks/deliveries/")],
+    "team-webhooks-delivery": [Visit(f"{TEAM}/webhooks/deliveries/{{delivery}}/")],
+    "api-docs": [Visit("/v1/docs", "")],
+}
+# Django's own pages in the site's colours: those that look different.
+ADMIN = [
+    Visit("/admin/", "staff"),
+    Visit("/admin/jobs/batch/", "staff"),
+    Visit("/admin/jobs/batch/{batch_pk}/change/", "staff"),
+    Visit("/admin/jobs/result/", "staff"),
+    Visit("/admin/accounts/apikey/add/", "staff"),
+]
+# Pages that answer what no test can ask for: template, its context.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "500.html": {},
+    "403_csrf.html": {},
+    "site/locked.html": {
+        "tries": 10,
+        "minutes": 15,
+        "at": timezone.now() + timedelta(minutes=15),
+    },
+}
+# Addresses that show no page of their own when they are opened, and what they are.
+NO_PAGE = {
+    "home": "goes to the batches",
+    "team": "goes to the team's people",
+    "favicon": "goes to the picture",
+    "alarm-list": "a part of a page",
+    "batch-error-report": "a download",
+    "file-download": "a download",
+    "team-audit-export": "a download",
+    **dict.fromkeys(
+        [
+            "logout",
+            "theme",
+            "account-name",
+            "batch-cancel",
+            "batch-pause",
+            "batch-resume",
+            "batch-retry",
+            "team-people-add",
+            "team-people-role",
+            "team-people-remove",
+            "team-people-link",
+            "team-keys-revoke",
+            "team-webhooks-own-secret",
+            "team-webhooks-own-rotate",
+            "team-webhooks-redeliver",
+            "team-webhooks-change",
+            "team-webhooks-secret",
+            "team-webhooks-rotate",
+            "team-webhooks-enable",
+            "team-webhooks-disable",
+            "team-webhooks-delete",
+            "team-webhooks-test",
+        ],
+        "takes a form",
+    ),
+}
