@@ -67,11 +67,13 @@ fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, 
 faults: $(READY) ## kill processes of running batches at random: N=200 draws more, and other ones
 	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m slow tests/faults/test_sweep.py
 
-.PHONY: bench bench-api bench-vllm
+.PHONY: bench bench-api bench-claims bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py
 bench-api: $(READY) ## how fast the API answers while a batch runs
 	$(BIN)/python deploy/bench_api.py
+bench-claims: $(READY) ## what claiming costs with 10 million requests in PostgreSQL (7 GB of disk)
+	$(BIN)/python deploy/bench_claims.py $(if $(N),--rows $(N))
 bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
 	$(BIN)/python deploy/bench_vllm.py
 .PHONY: gpu-check

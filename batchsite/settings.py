@@ -215,9 +215,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"].setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
 else:
     # A process that was paused or cut off in the middle of a transaction must not keep
-    # its locks longer than a lease lasts; a dead connection must be noticed.
+    # its locks longer than a lease lasts; a dead connection must be noticed, by both
+    # sides: the server's default keeps its place among max_connections for two hours.
     DATABASES["default"]["OPTIONS"] = {
-        "options": "-c idle_in_transaction_session_timeout=10s",
+        "options": (
+            "-c idle_in_transaction_session_timeout=10s -c tcp_keepalives_idle=10"
+            " -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+            " -c tcp_user_timeout=20s"
+        ),
         "connect_timeout": 10,
         "keepalives_idle": 10,
         "keepalives_interval": 5,

@@ -58,9 +58,12 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
 
     A batch of several models comes once for each that has a chunk to claim.
     """
-    chunk = Chunk.objects.claimable().filter(batch=OuterRef("pk"))
+    running = Batch.objects.running()
+    pending, overdue = Chunk.objects.pending(), Chunk.objects.overdue()
     if models is not None:
-        chunk = chunk.filter(model__in=models)
+        running = running.filter(model__in=[*models, ""])
+        pending = pending.filter(model__in=models)
+        overdue = overdue.filter(model__in=models)
     # As scheduling.rank() does within a team; what comes later waits for these. Those of
     # another model have places of their own: they wait for the engine, not for these.
     place = Window(
@@ -75,8 +78,11 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
         ],
     )
     batches = (
-        Batch.objects.active()
-        .filter(Exists(chunk), status=Batch.Status.IN_PROGRESS, paused=False)
+        # One look at the index for each batch, and all leases that ran out at once.
+        running.filter(
+            Exists(pending.filter(batch=OuterRef("pk")))
+            | Q(pk__in=overdue.order_by().values("batch"))
+        )
         .annotate(place=place)
         .filter(place__lte=CANDIDATES)
         .order_by("id")
@@ -105,24 +111,22 @@ def _models_of(
     """The models of the chunks to claim, by batch; no query without a batch."""
     if not batches:
         return {}
-    chunks = Chunk.objects.claimable().filter(batch__in=batches)
-    if models is not None:
-        chunks = chunks.filter(model__in=models)
-    found: dict[int, list[str]] = {}
-    pairs = chunks.order_by("batch", "model").values_list("batch", "model").distinct()
-    for batch, model in pairs:
-        found.setdefault(batch, []).append(model)
-    return found
+    found: dict[int, set[str]] = {}
+    for some in (Chunk.objects.pending(), Chunk.objects.overdue()):
+        chunks = some.filter(batch__in=batches)
+        if models is not None:
+            chunks = chunks.filter(model__in=models)
+        pairs = chunks.order_by().values_list("batch", "model").distinct()
+        for batch, model in pairs:
+            found.setdefault(batch, set()).add(model)
+    return {batch: sorted(names) for batch, names in found.items()}
 
 
 def team_load() -> dict[int, float]:
     """Requests of leased chunks by team, over all engines."""
     sums = (
-        # By way of the batches that have an index: SQLite would read all chunks.
-        Chunk.objects.filter(
-            batch__in=Batch.objects.active().order_by().values("pk"),
-            state=Chunk.State.LEASED,
-        )
+        Chunk.objects.leased()
+        .order_by()
         .values("batch__team_id")
         .annotate(rows=Sum(F("end") - F("start")))
     )
@@ -137,27 +141,18 @@ def claim(
     after: int | None,
     held: Collection[ChunkLease] = (),
 ) -> Claim | None:
-    """Lease one chunk of the batch; None when others were faster.
+    """Lease one chunk of the batch; None when there is none any more.
 
-    Prefers the chunk that follows `after` (the end of this engine's last one), whose
-    requests begin alike. Each claim raises the epoch, and with it fences off whoever
-    had the chunk before: so never one that is `held`, whose lease a jump of the
-    database's clock may have ended.
+    First what a dead feeder left, which waits for the longest; then the chunk that
+    follows `after` (the end of this engine's last one), whose requests begin alike.
+    Each claim raises the epoch, and with it fences off whoever had the chunk before: so
+    never one that is `held`, whose lease a jump of the database's clock may have ended.
     """
-    free = Chunk.objects.claimable().filter(batch_id=work.batch, model=work.model)
-    free = free.exclude(pk__in=[lease.chunk for lease in held])
-    candidates = list(free.order_by("start")[:8])
-    if after is not None:
-        candidates.sort(key=lambda chunk: chunk.start != after)
-    for chunk in candidates:
-        # No join here: PostgreSQL re-checks only the row's own columns after it waited
-        # for another claimer's lock, and a subquery would let both of them win.
-        won = Chunk.objects.filter(
-            Q(state=Chunk.State.PENDING)
-            | Q(state=Chunk.State.LEASED, lease_expires_at__lt=Now()),
-            pk=chunk.pk,
-            lease_epoch=chunk.lease_epoch,
-        ).update(
+    with transaction.atomic():
+        chunk = _free_chunk(work, after, held)
+        if chunk is None:
+            return None
+        Chunk.objects.filter(pk=chunk.pk).update(
             state=Chunk.State.LEASED,
             lease_epoch=F("lease_epoch") + 1,
             attempts=F("attempts") + 1,
@@ -166,15 +161,36 @@ def claim(
             engine=engine,
             generation=engine.generation,
         )
-        if won:
-            return Claim(
-                lease=ChunkLease(chunk.pk, work.batch, chunk.lease_epoch + 1),
-                work=work,
-                start=chunk.start,
-                end=chunk.end,
-                rows=_rows(chunk),
-                attempts=chunk.attempts + 1,
-            )
+    return Claim(
+        lease=ChunkLease(chunk.pk, work.batch, chunk.lease_epoch + 1),
+        work=work,
+        start=chunk.start,
+        end=chunk.end,
+        rows=_rows(chunk),
+        attempts=chunk.attempts + 1,
+    )
+
+
+def _free_chunk(
+    work: Work, after: int | None, held: Collection[ChunkLease]
+) -> Chunk | None:
+    """A chunk that nobody else can claim until the transaction ends; None: there is none.
+
+    A hundred claimers at once take a chunk each: PostgreSQL skips those that others
+    have locked, and looks again at what changed before it locked it. That look sees the
+    chunk's own columns alone, so no other table may decide here. SQLite has one writer
+    at a time.
+    """
+    own = Chunk.objects.filter(batch_id=work.batch, model=work.model)
+    pending = own & Chunk.objects.pending()
+    overdue = own & Chunk.objects.overdue()
+    tries = [overdue.exclude(pk__in=[lease.chunk for lease in held]), pending]
+    if after is not None:
+        tries.insert(1, pending.filter(start=after))
+    for chunks in tries:
+        free = chunks.select_for_update(skip_locked=True).order_by("start")
+        if (chunk := free.first()) is not None:
+            return chunk
     return None
 
 
@@ -281,12 +297,5 @@ def suspect(engine: Engine, requests: Collection[int]) -> None:
 
 def still_running(batches: Collection[int]) -> set[int]:
     """Which of these batches may go on submitting requests."""
-    return set(
-        Batch.objects.filter(
-            pk__in=batches,
-            status=Batch.Status.IN_PROGRESS,
-            paused=False,
-            closed_at__isnull=True,
-            expires_at__gt=database_time(),
-        ).values_list("pk", flat=True)
-    )
+    running = Batch.objects.running().filter(pk__in=batches)
+    return set(running.values_list("pk", flat=True))

@@ -33,12 +33,15 @@ START_SECONDS = 30
 class WorkerCluster:
     """One django-q2 cluster on one queue, with its processes watched from here.
 
+    An empty queue is looked at each `poll` s.
     After `start()` call `check()` about once a second: it ends this process when
     work below is lost, and sets `crippled` to the reason when only `stop()` and a new
     start can mend the cluster. `stop()` drains.
     """
 
-    def __init__(self, *, queue: str, workers: int, drain_seconds: float) -> None:
+    def __init__(
+        self, *, queue: str, workers: int, drain_seconds: float, poll: float
+    ) -> None:
         self.drain_seconds = drain_seconds
         self.shutdown = False
         self.crippled = ""
@@ -47,6 +50,7 @@ class WorkerCluster:
         self.progress = multiprocessing.Value("d", 0.0)
         Conf.CLUSTER_NAME = queue
         Conf.WORKERS = workers
+        Conf.POLL = poll
         self._cluster: Cluster | None = None
         self._family: frozenset[int] = frozenset()
         self._workers: frozenset[int] = frozenset()

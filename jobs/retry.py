@@ -195,7 +195,7 @@ def _slices(keys: list[int]) -> Iterator[list[int]]:
 
 def _failed(parent: Batch) -> Iterator[list[int]]:
     """The indexes of the failed rows, by keyset."""
-    failed = Result.objects.filter(batch=parent, outcome=Result.Outcome.FAILED)
+    failed = Result.objects.failed().filter(batch=parent)
     indexes = failed.order_by("index").values_list("index", flat=True)
     last = -1
     while page := list(indexes.filter(index__gt=last)[:IDS_AT_ONCE]):

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TICK = 0.5
 HURRY = 0.05
+# A look at the queue serves so many seconds, while enough rows are here.
+LOOK_SECONDS = 2.0
 # How long to wait for the host's word after a connection broke.
 BLAME_SECONDS = 5
 STUCK_SECONDS = 30
@@ -73,6 +75,8 @@ class Feeder:
         self._after: int | None = None
         self._beat_at = 0.0
         self._claim_at = 0.0
+        self._seen: engine_side.Survey | None = None
+        self._seen_at = 0.0
         self._backoff = 1.0
         self._successes = 0
         self._claimed = 0
@@ -235,7 +239,7 @@ class Feeder:
         settled = self._follow_up(engine, snapshot)
         self._drop_stopped(snapshot)
         self._note_refused(snapshot)
-        seen = self._survey(engine)
+        seen = self._look(engine)
         self._claimed = 0
         self._closed = self._gatekeeper.look(engine, trouble=self._writer.trouble)
         self._awaits = None
@@ -297,13 +301,26 @@ class Feeder:
                 engine_side.note_refusal(self.engine_name, refused[0], reason)
             self._refused[refused] = (time.monotonic() + pause, pause)
         if snapshot.refused:
+            self._seen = None
             self._call(self.submitter.forget_refused)
 
+    def _look(self, engine: Engine) -> engine_side.Survey:
+        """What waits for the engine; of up to 2 s ago while enough rows are here.
+
+        A hundred feeders that look twice a second would keep the database busy.
+        """
+        age = time.monotonic() - self._seen_at
+        if self._seen is None or age > LOOK_SECONDS or self.submitter.hungry:
+            return self._survey(engine)
+        return self._seen
+
     def _survey(self, engine: Engine) -> engine_side.Survey:
-        """What waits for the engine, without what it refused lately."""
+        """What waits for the engine now, without what it refused lately."""
         now = time.monotonic()
         skipped = {pair for pair, (until, _) in self._refused.items() if until > now}
-        return engine_side.survey(engine, skipped=skipped)
+        self._seen = engine_side.survey(engine, skipped=skipped)
+        self._seen_at = now
+        return self._seen
 
     def _drop_stopped(self, snapshot: Snapshot) -> None:
         """Let go of batches that were cancelled, paused or ran out of time."""
@@ -396,11 +413,16 @@ class Feeder:
 
     def _claim(self, engine: Engine, seen: engine_side.Survey) -> None:
         """Take chunks as long as few enough rows are ready that go before them."""
+        began = time.monotonic()
         while not self._stop.is_set():
             snapshot = self._call(self.submitter.snapshot)
             wanted = engine_side.next_claim(seen, snapshot)
             if wanted is None:
                 return
+            if self._seen_at < began - TICK:
+                # What was seen a while ago may be gone, or come second by now.
+                seen = self._survey(engine)
+                continue
             claim = claims.claim(
                 wanted,
                 engine=engine,

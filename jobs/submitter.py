@@ -132,6 +132,7 @@ class Submitter:
                 held.suspects.clear()
                 held.refuse_due()
                 self._settle(held)
+        self._count_queued()
         self._wake()
 
     def abort(self, lease: ChunkLease | None = None) -> None:
@@ -264,11 +265,14 @@ class Submitter:
     def _launch(self, held: Held, row: Row) -> None:
         held.flying += 1
         self._flying_size += len(row.body)
-        self._queued = sum(len(h.queue) for h in self._held.values())
+        self._count_queued()
         self._occupy(held)
         task = asyncio.get_running_loop().create_task(self._answer(held, row))
         self._tasks[task] = held.claim.lease
         task.add_done_callback(lambda done: self._ended(done, held, len(row.body)))
+
+    def _count_queued(self) -> None:
+        self._queued = sum(len(h.queue) for h in self._held.values())
 
     def _occupy(self, held: Held) -> None:
         """Take a place in the window."""

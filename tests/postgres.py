@@ -6,6 +6,7 @@ python -m tests.postgres COMMAND …     runs COMMAND with DATABASE_URL set to i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -15,13 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+import psycopg.sql
 
-from jobs.processes import child_setup
+from jobs.processes import child_setup, children
 
 
 def binaries() -> Path | None:
@@ -43,9 +46,18 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """Use as a context manager; `stop` and `start` make a database outage."""
+    """Use as a context manager; `stop` and `start` make a database outage.
 
-    def __init__(self) -> None:
+    Everybody on this machine may connect. `networks` maps further addresses to listen
+    on to the networks that may connect there; `settings` are the server's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        networks: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         found = binaries()
         if found is None:
             raise RuntimeError("PostgreSQL's initdb was not found.")
@@ -53,6 +65,13 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
         self._log = self._folder / "log"
         self.port = free_port()
+        self._networks = networks or {}
+        self._settings = {
+            "listen_addresses": ",".join(["127.0.0.1", *self._networks]),
+            "fsync": "off",
+            "max_connections": "200",
+            **(settings or {}),
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -81,6 +100,9 @@ class PostgresServer:
             cwd=self._folder,
             **self._user,
         )
+        with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+            for network in self._networks.values():
+                rules.write(f"host all all {network} trust\n")
         self.start()
         return self
 
@@ -93,9 +115,21 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def url(self, database: str = "postgres") -> str:
-        """DATABASE_URL of one of the server's databases."""
-        return f"postgres://batchsite@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "postgres", *, host: str = "127.0.0.1") -> str:
+        """DATABASE_URL of one of the server's databases, by one of its addresses."""
+        return f"postgres://batchsite@{host}:{self.port}/{database}"
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the server and its backends so far, the ended ones too."""
+        assert self._process is not None
+        main = self._process.pid
+        ticks = 0
+        for pid in (*children(main), main):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                # utime, stime, and of the main process what its ended children took.
+                ticks += sum(map(int, stat[11 : 15 if pid == main else 13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -105,8 +139,7 @@ class PostgresServer:
                     self._bin / "postgres",
                     *("-D", str(self._folder / "data")),
                     *("-k", str(self._folder), "-p", str(self.port)),
-                    *("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"),
-                    *("-c", "max_connections=200"),
+                    *(f"--{name}={value}" for name, value in self._settings.items()),
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

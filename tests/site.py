@@ -133,9 +133,12 @@ class Site:
             | extra
         )
 
-    def start(self, *arguments: str, **env: str) -> Process:
-        """Start `manage.py ARGUMENTS` in a session of its own."""
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    def start(self, *arguments: str, inside: Sequence[str] = (), **env: str) -> Process:
+        """Start `manage.py ARGUMENTS` in a session of its own.
+
+        `inside` is a command that becomes the one behind it, on another host say.
+        """
+        command = [*inside, sys.executable, str(ROOT / "manage.py"), *arguments]
         return self.launch(command, name=arguments[0], **env)
 
     def launch(self, command: Sequence[str], *, name: str, **env: str) -> Process:

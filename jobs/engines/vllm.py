@@ -203,19 +203,23 @@ def environment(
 
 
 def max_num_seqs(engine_args: Sequence[str], *, gpu: bool) -> int:
-    """How many requests such an engine runs at once: its argument or vLLM's default."""
-    given = _number(engine_args, "--max-num-seqs")
-    return given or DEFAULT_MAX_NUM_SEQS["gpu" if gpu else "cpu"]
+    """How many requests such an engine runs at once: its argument or vLLM's default.
+
+    Each rank of data parallelism runs so many.
+    """
+    each = _number(engine_args, "--max-num-seqs")
+    ranks = _number(engine_args, "--data-parallel-size", "-dp")
+    return (each or DEFAULT_MAX_NUM_SEQS["gpu" if gpu else "cpu"]) * (ranks or 1)
 
 
-def _number(arguments: Sequence[str], wanted: str) -> int:
-    """The argument's value, the last where it is given twice; 0 where it is not given."""
+def _number(engine_args: Sequence[str], *names: str) -> int:
+    """The last whole number given by one of these names; 0 when there is none."""
     given = 0
-    for position, argument in enumerate(arguments):
+    for position, argument in enumerate(engine_args):
         name, _, value = argument.partition("=")
-        if name != wanted:
+        if name not in names:
             continue
-        value = value or " ".join(arguments[position + 1 : position + 2])
+        value = value or " ".join(engine_args[position + 1 : position + 2])
         given = int(value) if value.isdecimal() else given
     return given
 

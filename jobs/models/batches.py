@@ -4,7 +4,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Exists, F, Func, OuterRef, Q, Value
+from django.db.models import F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -13,6 +13,7 @@ from jobs.ids import may_be_id, new_batch_id
 
 from .files import BatchFile
 from .tags import HasTag
+from .words import words_of
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):
@@ -46,18 +47,16 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         )
 
     def active(self) -> BatchQuerySet:
-        """Not in a final status.
+        """Not in a final status."""
+        return self.filter(words_of("status", *(s.value for s in Batch.ACTIVE)))
 
-        The words stand in the SQL itself: SQLite takes the partial index batch_active
-        only for its very condition, not for parameters that may have any value.
-        """
-        words = ", ".join(f"'{status.value}'" for status in Batch.ACTIVE)
-        return self.filter(
-            Func(
-                F("status"),
-                template=f"%(expressions)s IN ({words})",
-                output_field=models.BooleanField(),
-            )
+    def running(self) -> BatchQuerySet:
+        """Engines may take their requests."""
+        return self.active().filter(
+            status=Batch.Status.IN_PROGRESS,
+            paused=False,
+            closed_at__isnull=True,
+            expires_at__gt=Now(),
         )
 
     def tagged(self, tag: str) -> BatchQuerySet:
@@ -80,24 +79,28 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         That is: intake not finished; closing due because all chunks are done, the
         batch was cancelled or its window ended; files not written.
         """
-        open_chunk = Chunk.objects.filter(batch=OuterRef("pk")).exclude(
-            state=Chunk.State.DONE
-        )
+        # A value, not EXISTS, for which PostgreSQL may read the open chunks of all.
+        open_chunks = Chunk.objects.open().filter(batch=OuterRef("pk"))
+        first_open = Subquery(open_chunks.order_by("start").values("start")[:1])
         free = Q(stage_lease_expires_at__isnull=True) | Q(
             stage_lease_expires_at__lt=Now()
         )
         # All of these are active, which brings the index.
-        return self.active().filter(
-            free,
-            Q(
-                status__in=[
-                    Batch.Status.VALIDATING,
-                    Batch.Status.FINALIZING,
-                    Batch.Status.CANCELLING,
-                ]
+        return (
+            self.active()
+            .alias(first_open=first_open)
+            .filter(
+                free,
+                Q(
+                    status__in=[
+                        Batch.Status.VALIDATING,
+                        Batch.Status.FINALIZING,
+                        Batch.Status.CANCELLING,
+                    ]
+                )
+                | Q(status=Batch.Status.IN_PROGRESS, first_open__isnull=True)
+                | Q(status=Batch.Status.IN_PROGRESS, expires_at__lte=Now()),
             )
-            | Q(status=Batch.Status.IN_PROGRESS) & ~Exists(open_chunk)
-            | Q(status=Batch.Status.IN_PROGRESS, expires_at__lte=Now()),
         )
 
 
@@ -364,7 +367,10 @@ class BatchRequest(models.Model):
     of running; exact copies of deterministic requests have `duplicate_of` instead.
     """
 
-    batch = models.ForeignKey(Batch, models.CASCADE, related_name="requests")
+    # The constraints below are indexes that begin with the batch: one less to write.
+    batch = models.ForeignKey(
+        Batch, models.CASCADE, related_name="requests", db_index=False
+    )
     index = models.PositiveIntegerField(help_text="0-based place among the requests.")
     line = models.PositiveIntegerField(help_text="1-based line in the input file.")
     custom_id = models.CharField(max_length=512)
@@ -373,12 +379,20 @@ class BatchRequest(models.Model):
     body = models.TextField()
     run_order = models.PositiveIntegerField(null=True)
     duplicate_of = models.ForeignKey(
-        "self", models.CASCADE, null=True, related_name="copies"
+        "self", models.CASCADE, null=True, related_name="copies", db_index=False
     )
 
     objects = BatchRequestQuerySet.as_manager()
 
     class Meta:
+        indexes = [
+            # read by the feeders: which rows have copies, and by who answers these
+            models.Index(
+                fields=["duplicate_of"],
+                name="request_copies",
+                condition=Q(duplicate_of__isnull=False),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["batch", "index"], name="request_index_once"
@@ -403,18 +417,19 @@ class BatchRequest(models.Model):
 class ChunkQuerySet(models.QuerySet["Chunk"]):
     def open(self) -> ChunkQuerySet:
         """Not done yet."""
-        return self.exclude(state=Chunk.State.DONE)
+        return self.filter(words_of("state", "done", negated=True))
 
-    def claimable(self) -> ChunkQuerySet:
-        """Free chunks, and leased ones whose lease has run out, of batches that run."""
-        return self.filter(
-            Q(state=Chunk.State.PENDING)
-            | Q(state=Chunk.State.LEASED, lease_expires_at__lt=Now()),
-            batch__status=Batch.Status.IN_PROGRESS,
-            batch__paused=False,
-            batch__closed_at__isnull=True,
-            batch__expires_at__gt=Now(),
-        )
+    def pending(self) -> ChunkQuerySet:
+        """Nobody has leased them."""
+        return self.filter(words_of("state", "pending"))
+
+    def leased(self) -> ChunkQuerySet:
+        """A feeder has them, or had them when it died."""
+        return self.filter(words_of("state", "leased"))
+
+    def overdue(self) -> ChunkQuerySet:
+        """Leased, and the lease has run out: anybody may claim them."""
+        return self.leased().filter(lease_expires_at__lt=Now())
 
 
 class Chunk(models.Model):
@@ -429,7 +444,10 @@ class Chunk(models.Model):
         LEASED = "leased"
         DONE = "done"
 
-    batch = models.ForeignKey(Batch, models.CASCADE, related_name="chunks")
+    # As of a request: chunk_start_once begins with the batch.
+    batch = models.ForeignKey(
+        Batch, models.CASCADE, related_name="chunks", db_index=False
+    )
     model = models.CharField(max_length=200)
     start = models.PositiveIntegerField(help_text="First run_order.")
     end = models.PositiveIntegerField(help_text="One past the last run_order.")
@@ -446,11 +464,24 @@ class Chunk(models.Model):
     class Meta:
         ordering = ["id"]
         indexes = [
-            # read by the feeders' claims and by the closing stage
+            # read by the closing stage
             models.Index(
                 fields=["batch", "start"],
                 name="chunk_open",
                 condition=~Q(state="done"),
+            ),
+            # read by the feeders' looks and claims
+            models.Index(
+                fields=["batch", "model", "start"],
+                name="chunk_pending",
+                condition=Q(state="pending"),
+            ),
+            # read for shares and for leases that ran out; without their ends, so that
+            # putting these ahead touches no index
+            models.Index(
+                fields=["batch", "start"],
+                name="chunk_leased",
+                condition=Q(state="leased"),
             ),
         ]
         constraints = [

@@ -6,12 +6,17 @@ from django.db.models import Q
 from django.utils import timezone
 
 from .batches import Batch, BatchRequest
+from .words import words_of
 
 
 class ResultQuerySet(models.QuerySet["Result"]):
     def with_custom_ids(self) -> ResultQuerySet:
         """With the requests, but not their bodies."""
         return self.select_related("request").defer("request__body")
+
+    def failed(self) -> ResultQuerySet:
+        """Rows for the error file."""
+        return self.filter(words_of("outcome", "failed"))
 
 
 class Result(models.Model):
@@ -27,7 +32,10 @@ class Result(models.Model):
         FAILED = "failed"
 
     request = models.OneToOneField(BatchRequest, models.CASCADE, related_name="result")
-    batch = models.ForeignKey(Batch, models.CASCADE, related_name="results")
+    # The constraints below are indexes that begin with the batch: one less to write.
+    batch = models.ForeignKey(
+        Batch, models.CASCADE, related_name="results", db_index=False
+    )
     index = models.PositiveIntegerField()
     seq = models.PositiveIntegerField()
     outcome = models.CharField(max_length=10, choices=Outcome.choices)

@@ -12,6 +12,7 @@ from batchsite.accounts.models import Team, User
 from jobs.ids import may_be_id, new_part_id, new_upload_id
 
 from .files import BatchFile
+from .words import words_of
 
 UPLOAD_LIFE = timedelta(hours=1)
 
@@ -33,7 +34,7 @@ class UploadQuerySet(models.QuerySet["Upload"]):
 
     def overdue(self) -> UploadQuerySet:
         """Pending ones whose hour is over."""
-        return self.filter(status=Upload.Status.PENDING, expires_at__lte=Now())
+        return self.filter(words_of("status", "pending"), expires_at__lte=Now())
 
 
 class Upload(models.Model):
@@ -140,6 +141,10 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        indexes = [
+            # read by the sweep of old keys
+            models.Index(fields=["created_at"], name="idempotency_key_age"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["team", "key"], name="idempotency_key_once")
         ]

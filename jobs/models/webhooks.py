@@ -11,6 +11,7 @@ from jobs.ids import may_be_id, new_message_id, new_webhook_id
 
 from .batches import Batch
 from .events import BatchEvent
+from .words import words_of
 
 
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
@@ -75,9 +76,7 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
 
     def due(self) -> WebhookDeliveryQuerySet:
         """Not delivered, and the time of the next attempt has come."""
-        return self.filter(
-            state=WebhookDelivery.State.PENDING, next_attempt_at__lte=Now()
-        )
+        return self.filter(words_of("state", "pending"), next_attempt_at__lte=Now())
 
     def find(self, public_id: str) -> WebhookDelivery | None:
         """The delivery with that public id, or None."""

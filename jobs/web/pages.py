@@ -103,7 +103,9 @@ def results(batch: Batch, *, outcome: str = "", after: int = -1) -> list[Result]
     """
     # Not with_custom_ids(): its defer() would meet only().
     found = Result.objects.filter(batch=batch, index__gt=after)
-    if outcome in Result.Outcome.values:
+    if outcome == Result.Outcome.FAILED:
+        found = found.failed()
+    elif outcome in Result.Outcome.values:
         found = found.filter(outcome=outcome)
     return list(
         found.select_related("request")

@@ -123,6 +123,8 @@ def test_search_path_is_kept_for_the_sites_own_interpreter_alone() -> None:
         (["--max-num-seqs=8", "--dtype", "half"], 8),
         (["--max-num-seqs", "x"], 128),
         (["--max-num-seqs"], 128),
+        (["--max-num-seqs", "8", "--data-parallel-size", "4"], 32),
+        (["-dp=2"], 256),
     ],
 )
 def test_window_follows_the_models_arguments(arguments: list[str], window: int) -> None:

@@ -49,6 +49,7 @@ class Command(BaseCommand):
             queue=CONTROL_QUEUE,
             workers=settings.BATCHSITE_CONTROL_WORKERS,
             drain_seconds=drain_seconds,
+            poll=0.1,
         )
         attendance.free_what_the_dead_held()
         attendance.sweep_spool()
@@ -68,7 +69,11 @@ class Command(BaseCommand):
             )
         token = processes.token()
         cluster = WorkerCluster(
-            queue=Engine(name=name).queue, workers=1, drain_seconds=drain_seconds
+            queue=Engine(name=name).queue,
+            workers=1,
+            drain_seconds=drain_seconds,
+            # A feeder stays for as long as there is work; there may be a hundred of us.
+            poll=0.5,
         )
         self._wait_for_token(name, token)
         duty = attendance.EngineDuty(name, token)
