@@ -310,7 +310,7 @@ def prepare(server: PostgresServer, folder: Path, sizes: Any) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from tests.many_rows import Sizes, fill, vacuum
+    from tests.many_rows import Sizes, analyse, fill
 
     call_command("migrate", verbosity=0)
     began = time.monotonic()
@@ -319,10 +319,11 @@ def prepare(server: PostgresServer, folder: Path, sizes: Any) -> None:
         # What is made here refers to itself alone; checking it takes as long again.
         cursor.execute("SET session_replication_role = replica")
     fill(Sizes(**sizes))
-    vacuum()
     with connection.cursor() as cursor:
+        cursor.execute("VACUUM")
         cursor.execute("SELECT pg_database_size(current_database())")
         size = cursor.fetchone()[0] / 1e9
+    analyse()
     # The claimers' processes must not share it.
     connection.close()
     count = sizes["rows"] * sizes["batches"]

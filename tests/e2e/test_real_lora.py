@@ -58,7 +58,7 @@ def say(running: Running, *models: str) -> dict[str, str]:
     ]
     extra = {"batchsite": {"allow_mixed_models": len(models) > 1}}
     batch = running.wait(
-        running.submit(b"".join(rows), extra_body=extra), timeout=400, every=0.5
+        running.submit(b"".join(rows), extra_body=extra), timeout=600, every=0.5
     )
     assert batch.status == "completed", batch
     answers = {
