@@ -39,8 +39,10 @@ from deploy.bench_vllm import (  # noqa: E402 - as above
     write_requests,
 )
 from deploy.gpu_watch import (  # noqa: E402 - as above
+    Memory,
     Watch,
-    memory_in_use,
+    answers_of,
+    gaps,
     swaps,
     text_of,
 )
@@ -51,7 +53,7 @@ from deploy.vllm_loads import (  # noqa: E402 - as above
 )
 from jobs.engines import gpus, install  # noqa: E402 - as above
 from jobs.engines.vllm import ModelSpec  # noqa: E402 - as above
-from tests.e2e.client import Running, start_up  # noqa: E402 - as above
+from tests.e2e.client import Running, start_up_within  # noqa: E402 - as above
 from tests.faults.checks import assert_exactly_once  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
@@ -89,7 +91,10 @@ class Check:
     site: Site | None = None
     running: Running | None = None
     theirs: float = 0.0
-    memory: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(cpu=self.cpu, run_dir=self.scratch / "site" / "run")
 
     def say(self, *lines: str) -> None:
         """Add lines to the report, on the disk at once: what is killed leaves them."""
@@ -140,7 +145,7 @@ def with_limit(seconds: float, work: Callable[[], None]) -> None:
 
 def machine(check: Check) -> None:
     """The host, its driver, and every gauge."""
-    check.memory["before"] = memory_in_use(check.cpu)
+    check.held["before"] = check.memory.in_use()
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     check.say(
         f"- {os.cpu_count()} cores, {cpu_model()}, {pages / 1e9:.0f} GB of memory",
@@ -181,7 +186,8 @@ def our_run(check: Check) -> None:
             *("addmodel", name, "--source", check.model.source),
             *("--engine-args", arguments),
         )
-    check.running = running = start_up(
+    check.running = running = start_up_within(
+        180,
         site,
         BATCHSITE_ENGINE_PYTHON=os.environ.get("BATCHSITE_ENGINE_PYTHON", ""),
         BATCHSITE_ENGINE_MODULE="vllm.entrypoints.openai.api_server",
@@ -191,7 +197,7 @@ def our_run(check: Check) -> None:
     wait_until_ended(running, requests_for(check, check.model.name, 1))
     loaded = time.monotonic() - began
     wait_for(lambda: site.engine("local")["state"] == "ready", timeout=10)
-    check.memory["loaded"] = memory_in_use(check.cpu)
+    check.held["loaded"] = check.memory.in_use()
     ours = through_batchsite(running, check.scratch / "in.jsonl")
     check.say(
         f"- first answer {loaded:.0f} s after the first batch, the model's load included",
@@ -231,7 +237,7 @@ def swap(check: Check) -> None:
     """Two names of the same weights under load: the engine swaps, and no row is lost."""
     assert check.running is not None, "the site did not start"
     assert check.site is not None
-    watch = Watch(check.site, cpu=check.cpu)
+    watch = Watch(check.site, check.memory)
     watch.start()
     names = (check.model.name, check.model.name + OTHER)
     try:
@@ -246,18 +252,19 @@ def swap(check: Check) -> None:
         f"Two batches of {check.rows} requests, one for each name: every row answered"
         " once.",
         "",
-        "| Swap | asked to swap until ready | of it load | beyond the load | memory between |",
-        "|---|---|---|---|---|",
+        "| Swap | from stop to ready | of it load | without an answer | of it not load | memory between |",
+        "|---|---|---|---|---|---|",
     )
     found = swaps(watch.moments)
-    for number, one in enumerate(found, start=1):
+    silent = gaps(answers_of(check.site))
+    for number, (one, gap) in enumerate(zip(found, silent, strict=False), start=1):
         check.say(
-            f"| {number} | {one.seconds:.1f} s | {one.load:.1f} s |"
-            f" {one.seconds - one.load:.1f} s | {text_of(one.memory)} |"
+            f"| {number} | {one.seconds:.1f} s | {one.load:.1f} s | {gap:.1f} s |"
+            f" {gap - one.load:.1f} s | {text_of(one.memory)} |"
         )
     if not found:
         raise AssertionError("the engine did not swap: give it more --rows")
-    check.memory["between"] = min(one.memory for one in found)
+    check.held["between"] = min(one.memory for one in found)
 
 
 def end(check: Check) -> None:
@@ -266,7 +273,7 @@ def end(check: Check) -> None:
     assert check.site is not None
     check.running.up.stop()
     left = check.site.left_over()
-    check.memory["after"] = memory_in_use(check.cpu)
+    check.held["after"] = check.memory.in_use()
     check.say("| Memory in use | |", "|---|---|")
     for when, words in (
         ("before", "before"),
@@ -274,11 +281,11 @@ def end(check: Check) -> None:
         ("between", "between the two models of a swap"),
         ("after", "after the end"),
     ):
-        if when in check.memory:
-            check.say(f"| {words} | {text_of(check.memory[when])} |")
+        if when in check.held:
+            check.say(f"| {words} | {text_of(check.held[when])} |")
     assert not left, f"processes are left: {left}"
     for when in ("between", "after"):
-        held = check.memory.get(when, 0) - check.memory["before"]
+        held = check.held.get(when, 0) - check.held["before"]
         assert held < SLACK, f"{text_of(held)} are not free {when}"
 
 

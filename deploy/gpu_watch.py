@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+import json
 import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from jobs import processes
 from jobs.engines import gpus
+from jobs.engines.child import read_record
 from tests.site import Site
 
 EVERY_SECONDS = 0.2
@@ -58,26 +61,53 @@ def swaps(moments: Sequence[Moment]) -> list[Swap]:
     return found
 
 
-def memory_in_use(cpu: bool) -> int:
-    """Bytes of all GPUs' memory in use; with `cpu` what vLLM's processes hold."""
-    if not cpu:
-        return sum(gpu["memory_used"] or 0 for gpu in gpus.read_gpus().gpus)
-    total = 0
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            if not entry.name.isdigit() or not _is_engine(entry):
-                continue
-            pages = int((entry / "statm").read_text().split()[1])
-            total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total
+def gaps(answers: Sequence[tuple[datetime, int]]) -> list[float]:
+    """Seconds without an answer at each change of generation; times and generations."""
+    found = []
+    for (before, old), (now, new) in itertools.pairwise(sorted(answers)):
+        if new != old:
+            found.append((now - before).total_seconds())
+    return found
 
 
-def _is_engine(process: Path) -> bool:
-    """Whether it is vLLM's, started from here: its children are renamed "VLLM::…"."""
-    command = (process / "cmdline").read_bytes()
-    if b"vllm.entrypoints" not in command and not command.startswith(b"VLLM::"):
-        return False
-    return b"gpu-check-" in (process / "environ").read_bytes()
+def answers_of(site: Site) -> list[tuple[datetime, int]]:
+    """When each result was stored, and by which generation."""
+    rows = site.query("SELECT created_at, provenance FROM jobs_result")
+    return [
+        (
+            datetime.fromisoformat(row["created_at"]),
+            json.loads(row["provenance"])["generation"],
+        )
+        for row in rows
+    ]
+
+
+class Memory:
+    """Memory in use: of all GPUs, or on a CPU what engines of this site hold."""
+
+    def __init__(self, *, cpu: bool, run_dir: Path) -> None:
+        """`run_dir` has the record of the engine's session."""
+        self._cpu = cpu
+        self._record = run_dir / "local.json"
+        # Those of earlier starts too: nothing of them may be left.
+        self._sessions: set[int] = set()
+
+    def in_use(self) -> int:
+        """Bytes just now."""
+        if not self._cpu:
+            return sum(gpu["memory_used"] or 0 for gpu in gpus.read_gpus().gpus)
+        if record := read_record(self._record):
+            self._sessions.add(record.session)
+        pids = [p for s in self._sessions for p in processes.session_members(s)]
+        return sum(map(_resident, pids))
+
+
+def _resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def text_of(size: int) -> str:
@@ -88,11 +118,11 @@ def text_of(size: int) -> str:
 class Watch(threading.Thread):
     """Looks at the site's engine `local` until it is stopped."""
 
-    def __init__(self, site: Site, *, cpu: bool) -> None:
+    def __init__(self, site: Site, memory: Memory) -> None:
         super().__init__(name="gpu-check-watch", daemon=True)
         self.moments: list[Moment] = []
         self._site = site
-        self._cpu = cpu
+        self._memory = memory
         self._ending = threading.Event()
 
     def run(self) -> None:
@@ -103,7 +133,7 @@ class Watch(threading.Thread):
                     time.monotonic(),
                     row["state"],
                     row["generation"],
-                    memory_in_use(self._cpu),
+                    self._memory.in_use(),
                 )
             )
 

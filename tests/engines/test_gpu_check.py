@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import importlib
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pynvml
 import pytest
 
-from deploy.gpu_watch import Moment, Swap, swaps
+from deploy.gpu_watch import Memory, Moment, Swap, gaps, swaps
 from jobs.engines import gpus
 from jobs.engines.vllm import ModelSpec
+from tests.engines.test_child import start
 from tests.nvml import FakeGpu, FakeNvml
+from tests.site import wait_for
 
 
 @pytest.fixture
@@ -102,6 +105,26 @@ def test_a_swap_is_seen_with_its_times_and_the_memory_between() -> None:
     moments = [Moment(at, state, number, size) for at, state, number, size in states]
     assert swaps(moments) == [Swap(seconds=28, load=23, memory=3)]
     assert swaps([]) == []
+
+
+def test_the_time_without_an_answer_is_taken_from_the_results() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    seconds = [(0, 1), (90, 2), (5, 1), (91, 2), (200, 3)]
+    answers = [(at + timedelta(seconds=s), generation) for s, generation in seconds]
+    assert gaps(answers) == [85, 109]
+
+
+def test_memory_on_a_cpu_is_what_the_engines_sessions_hold(tmp_path: Path) -> None:
+    memory = Memory(cpu=True, run_dir=tmp_path)
+    assert memory.in_use() == 0
+    started = start(tmp_path, "import time; time.sleep(600)")
+    (tmp_path / "gpu0.json").rename(tmp_path / "local.json")
+    wait_for(lambda: memory.in_use() > 1_000_000)
+    (tmp_path / "local.json").unlink()
+    # A session that nobody knows any more still counts until it is gone.
+    assert memory.in_use() > 1_000_000
+    started.clear(timeout=5)
+    assert memory.in_use() == 0
 
 
 def test_turns_are_a_third_of_the_work(script: Any, tmp_path: Path) -> None:
