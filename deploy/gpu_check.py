@@ -53,7 +53,7 @@ from deploy.vllm_loads import (  # noqa: E402 - as above
 )
 from jobs.engines import gpus, install  # noqa: E402 - as above
 from jobs.engines.vllm import ModelSpec  # noqa: E402 - as above
-from tests.e2e.client import Running, start_up_within  # noqa: E402 - as above
+from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.faults.checks import assert_exactly_once  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
@@ -186,8 +186,7 @@ def our_run(check: Check) -> None:
             *("addmodel", name, "--source", check.model.source),
             *("--engine-args", arguments),
         )
-    check.running = running = start_up_within(
-        180,
+    check.running = running = start_up(
         site,
         BATCHSITE_ENGINE_PYTHON=os.environ.get("BATCHSITE_ENGINE_PYTHON", ""),
         BATCHSITE_ENGINE_MODULE="vllm.entrypoints.openai.api_server",

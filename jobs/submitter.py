@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The feeder's event loop: a sliding window of requests over one engine.
 
-Everything here runs in the loop's thread. There is no barrier between chunks, so that
-the engine never waits for the slowest request of a chunk.
+All of it runs in the loop's thread. There is no barrier between chunks.
 """
 
 from __future__ import annotations
