@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make bench-claims`: what claiming costs with millions of requests in PostgreSQL.
 
-claims    feeders that survey, claim, extend and store, by the product's own functions:
-          1, 10 and 100 at once as fast as they can, then 100 that store what they
-          claimed, each 256 requests in 20 s
+claims    feeders that look, claim and extend, by the product's own functions, always
+          for what comes first:
+          1, 10 and 100 at once, as fast as they can
 run       a real batch through a whole site on the same tables, engine that answers at
           once: database time a request
 
@@ -104,31 +104,18 @@ class Load:
         return f"{kind} {p50 * 1000:.1f} / {p99 * 1000:.1f}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How claimers work: so many, so long, with `pace` s from one claim to the next."""
-
-    claimers: int
-    seconds: float
-    pace: float = 0.0
-    store: bool = False
-
-
-def claimer(number: int, plan: Plan) -> Load:
-    """One feeder's database work, always for what its queue puts first."""
+def claimer(number: int, seconds: float) -> Load:
+    """One feeder's claims."""
     from jobs import claims, engine_side
     from jobs.flight import Snapshot
     from jobs.models import Engine
-    from jobs.recording import LeaseLost
 
     nothing = Snapshot([], [], {}, 0, 0, 256, {}, {}, None, 0, {})
     engine = Engine.objects.get(name=f"host{number}")
     worker, load, after = f"bench/{number}", Load(), None
     held: list[Any] = []
-    # With a pace they take turns, as workers do that were started at any time.
-    time.sleep(plan.pace * number / plan.claimers)
-    deadline, beat = time.monotonic() + plan.seconds, time.monotonic() + HEARTBEAT
-    while (turn := time.monotonic()) < deadline:
+    deadline, beat = time.monotonic() + seconds, time.monotonic() + HEARTBEAT
+    while time.monotonic() < deadline:
         with load.timed("survey"):
             seen = engine_side.survey(engine)
         work = engine_side.next_claim(seen, nothing)
@@ -145,57 +132,17 @@ def claimer(number: int, plan: Plan) -> Load:
             beat += HEARTBEAT
             with load.timed("extend"):
                 claims.extend(worker, held)
-        if plan.store:
-            try:
-                store(claim, engine.pk, load)
-            except LeaseLost:
-                load.losses += 1
-        time.sleep(max(0.0, turn + plan.pace - time.monotonic()) if plan.pace else 0)
     return load
 
 
-def store(claim: Any, engine: int, load: Load) -> None:
-    """An answer for each row, 200 in a transaction, as the writer does."""
-    from jobs.models import Result
-    from jobs.recording import record
-    from tests.many_rows import ANSWER
-
-    results = [
-        Result(
-            request_id=row.pk,
-            index=row.index,
-            outcome=Result.Outcome.COMPLETED,
-            status_code=200,
-            body=ANSWER,
-            finish_reason="stop",
-            input_tokens=8,
-            output_tokens=16,
-            latency_ms=5,
-            attempts=1,
-            engine_id=engine,
-            provenance={"engine": "bench", "engine_version": "bench"},
-        )
-        for row in claim.rows
-    ]
-    for first in range(0, len(results), 200):
-        part = results[first : first + 200]
-        with load.timed("store"):
-            record(
-                claim.lease,
-                part,
-                with_copies=False,
-                finished=first + 200 >= len(results),
-            )
-
-
-def work_alone(number: int, plan: Plan, start: Any, loads: Any) -> None:
+def work_alone(number: int, seconds: float, start: Any, loads: Any) -> None:
     """Body of a claimer's process."""
     from django.db import connection
 
     connection.ensure_connection()
     start.wait()
     try:
-        loads.put(claimer(number, plan))
+        loads.put(claimer(number, seconds))
     finally:
         connection.close()
 
@@ -250,26 +197,23 @@ def show_spent(spent: Spent, rows: int, kinds: Collection[str] = tuple(KINDS)) -
     )
 
 
-def measure_claims(server: PostgresServer, plan: Plan) -> None:
-    """Run one plan in processes of their own and print what they met."""
+def measure_claims(server: PostgresServer, claimers: int, seconds: float) -> None:
+    """Run so many in processes of their own and print what they met."""
     context = multiprocessing.get_context("fork")
-    start, loads, total = context.Barrier(plan.claimers), context.Queue(), Load()
+    start, loads, total = context.Barrier(claimers), context.Queue(), Load()
     crowd = [
-        context.Process(target=work_alone, args=(n, plan, start, loads))
-        for n in range(plan.claimers)
+        context.Process(target=work_alone, args=(n, seconds, start, loads))
+        for n in range(claimers)
     ]
     with spending(server) as spent:
         for one in crowd:
             one.start()
         for _ in crowd:
-            total.add(loads.get(timeout=plan.seconds + 120))
+            total.add(loads.get(timeout=seconds + 600))
         for one in crowd:
             one.join()
-    pace = f", one claim each {plan.pace:.0f} s" if plan.pace else ""
-    stored = ", results stored" if plan.store else ""
     print(
-        f"claims      {plan.claimers} at once{pace}{stored}:"
-        f" {total.chunks / plan.seconds:,.0f} claims/s of"
+        f"claims      {claimers} at once: {total.chunks / seconds:,.0f} claims/s of"
         f" {total.rows / max(1, total.chunks):.0f} rows, {total.losses} in vain"
     )
     calls = ", ".join(map(total.line, total.times))
@@ -377,8 +321,7 @@ def main() -> None:
         }
         prepare(server, folder, sizes)
         for claimers in (1, 10, 100):
-            measure_claims(server, Plan(claimers, options.seconds))
-        measure_claims(server, Plan(100, max(options.seconds, 40), pace=20, store=True))
+            measure_claims(server, claimers, options.seconds)
         measure_run(server, folder, options.run_rows)
 
 

@@ -89,7 +89,7 @@ def running_site(folder: Path, database_url: str) -> Iterator[Running]:
     with engine_process() as (url, _):
         site.run("addengine", "instant", "--url", url, "--window", "256")
         running = start_up(site, "--no-engine", LOG_LEVEL="WARNING")
-        running.up.expect("Worker of engine instant is ready.", timeout=30)
+        running.up.expect("Worker of engine instant is ready.", timeout=120)
         try:
             yield running
         finally:

@@ -81,10 +81,16 @@ def _in_need(pins: Sequence[str], engine: Engine, reason: str) -> str:
 
 
 def has_room(path: Path) -> bool:
-    """Whether the disk of that file or folder can take anything more."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free >= LEAST_BYTES
+    """Whether the disk of that folder, or of where it will be, can take anything more.
+
+    A disk that does not tell is taken for one with room.
+    """
+    try:
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return shutil.disk_usage(path).free >= LEAST_BYTES
+    except OSError:
+        return True
 
 
 def database_is_full() -> bool:
