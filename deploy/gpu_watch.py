@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jobs import processes
 from jobs.engines import gpus
-from jobs.engines.child import read_record
+from jobs.engines.child import read_record, record_paths
 from tests.site import Site
 
 EVERY_SECONDS = 0.2
@@ -86,9 +86,9 @@ class Memory:
     """Memory in use: of all GPUs, or on a CPU what engines of this site hold."""
 
     def __init__(self, *, cpu: bool, run_dir: Path) -> None:
-        """`run_dir` has the record of the engine's session."""
+        """`run_dir` has the records of the engine's sessions."""
         self._cpu = cpu
-        self._record = run_dir / "local.json"
+        self._run_dir = run_dir
         # Those of earlier starts too: nothing of them may be left.
         self._sessions: set[int] = set()
 
@@ -96,8 +96,9 @@ class Memory:
         """Bytes just now."""
         if not self._cpu:
             return sum(gpu["memory_used"] or 0 for gpu in gpus.read_gpus().gpus)
-        if record := read_record(self._record):
-            self._sessions.add(record.session)
+        for path in record_paths(self._run_dir, "local").values():
+            if record := read_record(path):
+                self._sessions.add(record.session)
         pids = [p for s in self._sessions for p in processes.session_members(s)]
         return sum(map(_resident, pids))
 

@@ -215,8 +215,8 @@ def history() -> None:
         )
         cursor.execute(
             "INSERT INTO jobs_throughputsample (batch_id, engine_id, at, seconds, rows,"
-            " input_tokens, output_tokens)"
-            " SELECT b.id, e.id, CURRENT_TIMESTAMP, 10, 1, 1, 1"
+            " input_tokens, output_tokens, engine_seconds, request_seconds, resolution)"
+            " SELECT b.id, e.id, CURRENT_TIMESTAMP, 10, 1, 1, 1, 5, 5, 10"
             " FROM jobs_batch b JOIN jobs_engine e ON e.id %% 20 = b.id %% 20",
             [],
         )

@@ -97,6 +97,8 @@ def command_line(
         "-m",
         module,
         "--disable-uvicorn-access-log",
+        # Else no answer says what came from the prefix cache.
+        "--enable-prompt-tokens-details",
         *defaults,
         *lora,
         *model.engine_args,

@@ -118,9 +118,9 @@ def test_memory_on_a_cpu_is_what_the_engines_sessions_hold(tmp_path: Path) -> No
     memory = Memory(cpu=True, run_dir=tmp_path)
     assert memory.in_use() == 0
     started = start(tmp_path, "import time; time.sleep(600)")
-    (tmp_path / "gpu0.json").rename(tmp_path / "local.json")
+    (tmp_path / "gpu0-1.json").rename(tmp_path / "local-1.json")
     wait_for(lambda: memory.in_use() > 1_000_000)
-    (tmp_path / "local.json").unlink()
+    (tmp_path / "local-1.json").unlink()
     # A session that nobody knows any more still counts until it is gone.
     assert memory.in_use() > 1_000_000
     started.clear(timeout=5)

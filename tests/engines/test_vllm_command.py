@@ -58,6 +58,11 @@ def test_arguments_of_the_model_come_after_the_defaults_and_before_ours() -> Non
     assert line.index("--uds") > last_dtype
 
 
+def test_answers_tell_what_came_from_the_prefix_cache() -> None:
+    line = command(ModelSpec("tiny", "org/tiny", engine_args=["--dtype", "half"]))
+    assert line.index("--enable-prompt-tokens-details") < line.index("--dtype")
+
+
 def test_home_in_a_path_is_expanded() -> None:
     line = command(ModelSpec("tiny", "~/models/tiny"))
     assert line[line.index("--model") + 1] == str(Path.home() / "models/tiny")

@@ -11,7 +11,14 @@ from django.utils import timezone
 
 from jobs import engine_side
 from jobs.flight import Halt, Target
-from jobs.models import BatchRequest, Engine, EngineModel, ServedModel, Suspect
+from jobs.models import (
+    BatchRequest,
+    Engine,
+    EngineEvent,
+    EngineModel,
+    ServedModel,
+    Suspect,
+)
 from tests.conftest import MakeBatch
 
 from .rows import external_engine, running_batch
@@ -84,6 +91,9 @@ def test_a_swap_that_was_asked_for_leaves_no_suspects(make_batch: MakeBatch) -> 
     target = Target(1, 3, 8, managed=True, provenance={})
     halt = Halt("gone", died=True, lost=(request.pk,))
     # The host was quicker than the feeder: the next model is on its way already.
+    engine_side.blame(engine, target, halt, asked=True)
+    assert not Suspect.objects.exists()
+    EngineEvent.objects.create(engine=engine, kind=EngineEvent.Kind.DIED, generation=3)
     engine_side.blame(engine, target, halt, asked=True)
     assert not Suspect.objects.exists()
     engine_side.blame(engine, target, halt)

@@ -224,7 +224,7 @@ def test_a_card_tells_its_engines_history_and_goes_on_doing_so(
     client.force_login(owner)
 
     assert "loaded b" not in client.get("/engines/").content.decode()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         page = client.get(
             "/engines/?history=gpu0", headers={"hx-request": "true"}
         ).content.decode()
