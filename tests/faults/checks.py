@@ -34,11 +34,13 @@ def batch_row(site: Site, public_id: str) -> dict[str, Any]:
     return row
 
 
-def wait_until_results(site: Site, public_id: str, least: int) -> None:
+def wait_until_results(
+    site: Site, public_id: str, least: int, *, timeout: float = 30
+) -> None:
     """Wait until the batch has at least that many results."""
     wait_for(
         lambda: batch_row(site, public_id)["result_seq"] >= least,
-        timeout=30,
+        timeout=timeout,
         what=f"{least} results",
     )
 

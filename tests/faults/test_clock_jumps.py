@@ -76,7 +76,7 @@ def test_jumps_of_the_clock_steal_no_lease_and_repeat_nothing(
         made = []
         for hours in (1, -1, 0):
             made.append(seed(site, "batch", rows=600, delay=0.5))
-            wait_until_results(site, made[-1], 60)
+            wait_until_results(site, made[-1], 60, timeout=90)
             clock.jump(hours * 3600)
             before = batch_row(site, made[-1])["result_seq"]
             time.sleep(SETTLED_SECONDS)
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_after_its_clock_went_back_is_replaced(
     env = dict.fromkeys(jumping, clock.env)
     with Keepers(site, "--max-num-seqs", "16", env=env) as keepers:
         made = seed(site, "batch", rows=600, delay=0.5)
-        wait_until_results(site, made, 50)
+        wait_until_results(site, made, 50, timeout=90)
         clock.jump(-3600)
         time.sleep(SETTLED_SECONDS)
         for name in ("feeder", "control"):

@@ -79,7 +79,7 @@ def test_a_full_disk_under_the_database_loses_nothing(
     journal = tmp_path / "journal"
     with kept(site, tmp_path / "logs", journal) as (keepers, api):
         made = seed(site, "batch", rows=900, delay=0.4)
-        wait_until_results(site, made, 60)
+        wait_until_results(site, made, 60, timeout=90)
         disk.fill(site)
         if disk.is_a_disk:
             wait_for(
@@ -113,7 +113,7 @@ def test_a_full_disk_under_the_files_delays_the_end_alone(
     journal = tmp_path / "journal"
     with kept(site, tmp_path / "logs", journal) as (_, _):
         made = seed(site, "batch", rows=300, delay=0.4, size=2000)
-        wait_until_results(site, made, 60)
+        wait_until_results(site, made, 60, timeout=90)
         disk.fill(site)
         wait_for(
             lambda: batch_row(site, made)["status"] == "finalizing",

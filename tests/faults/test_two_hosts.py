@@ -7,7 +7,6 @@ database's side. Nobody resets a connection: packets only stop coming.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,10 +55,8 @@ class Hosts:
 
     def server(self, host: str) -> tuple[int, int | None]:
         """Generation of the host's engine, and when its process started."""
-        record = self.site.folder / "run" / f"{host}.json"
-        return self.engine(host)["generation"], start_time(
-            int(json.loads(record.read_text())["pid"])
-        )
+        pid = int(self.site.engine_record(host)["pid"])
+        return self.engine(host)["generation"], start_time(pid)
 
     def leases(self, host: str) -> set[int]:
         """The chunks that the host's worker has leased."""
