@@ -69,6 +69,8 @@ def open_page(
 
     def open_it(path: str, *, user: User | None = None, **options: object) -> Page:
         context = chromium.new_context(base_url=live_server.url, **options)  # type: ignore[arg-type]  # the caller's own options
+        # A busy machine is no failure.
+        context.set_default_navigation_timeout(120_000)
         contexts.append(context)
         if user is not None:
             client = Client()
