@@ -64,8 +64,8 @@ fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, 
 	FUZZ_INPUTS=$(N) $(BIN)/pytest -m fuzzing tests/fuzz
 
 .PHONY: faults
-faults: $(READY) ## kill processes of running batches at random: N=200 draws more, and other ones
-	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m slow tests/faults/test_sweep.py
+faults: $(READY) ## kill at random, fill disks, move clocks, cut hosts off: N=200 draws more kills
+	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m sweep tests/faults
 
 .PHONY: bench bench-api bench-claims bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine

@@ -37,7 +37,7 @@ case "${1:-fast}" in
     fi
     ;;
   slow)
-    part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser"
+    part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser and not sweep"
     part "conformance" pytest "${arguments[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" -m fuzzing
     if command -v node >/dev/null && command -v npm >/dev/null; then

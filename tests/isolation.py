@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from jobs import standing
+
 
 @pytest.fixture(autouse=True)
 def data_folder(settings: Settings, tmp_path: Path) -> Path:
@@ -28,3 +30,9 @@ def data_folder(settings: Settings, tmp_path: Path) -> Path:
         for name in ("default", "calls", "failures")
     }
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is answered from a look at the queue that another one took."""
+    monkeypatch.setattr(standing, "_newest", None)

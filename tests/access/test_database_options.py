@@ -55,6 +55,9 @@ def test_the_server_takes_what_it_is_told() -> None:
         assert "tcp_user_timeout" not in connection.settings_dict["OPTIONS"]
         return
     with connection.cursor() as cursor:
-        for name, value in (("tcp_user_timeout", "20000"), ("tcp_keepalives_idle", "10")):
+        for name, value in (
+            ("tcp_user_timeout", "20000"),
+            ("tcp_keepalives_idle", "10"),
+        ):
             cursor.execute(f"SHOW {name}")
             assert cursor.fetchone() == (value,)

@@ -29,7 +29,7 @@ from .checks import (
 )
 from .keepers import ENGINE, NAMES, Keepers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.sweep
 both = pytest.mark.parametrize("site", DATABASES, indirect=True)
 SOURCE = Path(__file__).with_name("clock.c")
 # Longer than a heartbeat's interval and the one before it.

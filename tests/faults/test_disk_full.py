@@ -28,7 +28,7 @@ from .checks import (
 from .full_disk import FullDisk, made_full
 from .keepers import Keepers
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.sweep
 FULL_SECONDS = 15
 
 

@@ -27,7 +27,7 @@ from .chaos import Deck, Scene, victims
 from .keepers import Keepers
 from .sweep import Sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.sweep
 # Over both databases. CI asks for 30 at least; this is each victim once on each.
 USUAL = 36
 WANTED = int(os.environ.get("FAULT_KILLS") or USUAL)

@@ -21,7 +21,7 @@ from tests.site import Process, Site, wait_for
 
 from .checks import FINAL, assert_exactly_once, batch_row, seed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.sweep
 GONE = "the worker cannot reach the database"
 
 
