@@ -298,7 +298,7 @@ class Engine(models.Model):
     def served_names(self) -> list[str]:
         """What a managed engine has loaded: the model and its adapters, by name."""
         model = self.loaded_model
-        return [model.name, *self.loaded_adapters] if model else []
+        return [model.name, *sorted(self.loaded_adapters)] if model else []
 
 
 class EngineModel(models.Model):

@@ -174,7 +174,7 @@ def test_models_that_belong_to_an_engine_and_adapters_are_named(
 
     page = " ".join(client.get("/engines/").content.decode().split())
 
-    assert '<dt>adapters</dt> <dd class="hostile">tuned, &lt;b&gt;</dd>' in page
+    assert '<dt>adapters</dt> <dd class="hostile">&lt;b&gt;, tuned</dd>' in page
     assert '<dt>pinned here</dt> <dd class="hostile">large</dd>' in page
     assert '<dt>reserved for</dt> <dd class="hostile">large</dd>' in page
     assert '<dt>reserved for</dt> <dd class="hostile">no model yet</dd>' in page
