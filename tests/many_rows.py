@@ -213,13 +213,16 @@ def history() -> None:
             " SELECT 'upload-' || id, team_id, '', 'batch', '', 1, 'cancelled',"
             " created_at, created_at FROM jobs_batch"
         )
-        cursor.execute(
-            "INSERT INTO jobs_throughputsample (batch_id, engine_id, at, seconds, rows,"
-            " input_tokens, output_tokens, engine_seconds, request_seconds, resolution)"
-            " SELECT b.id, e.id, CURRENT_TIMESTAMP, 10, 1, 1, 1, 5, 5, 10"
-            " FROM jobs_batch b JOIN jobs_engine e ON e.id %% 20 = b.id %% 20",
-            [],
-        )
+        now = timezone.now()
+        for minute in range(60):
+            cursor.execute(
+                "INSERT INTO jobs_throughputsample (batch_id, engine_id, at, seconds,"
+                " rows, input_tokens, output_tokens, engine_seconds, request_seconds,"
+                " resolution) SELECT b.id, e.id, %s, 10, 1, 1, 1, 5, 5, 10"
+                " FROM jobs_batch b JOIN jobs_engine e ON e.id %% 20 = b.id %% 20"
+                " WHERE b.id %% 60 = %s",
+                [now - timedelta(minutes=minute), minute],
+            )
 
 
 def vacuum() -> None:
