@@ -10,6 +10,35 @@ from pytest_django import Settings
 
 from jobs import standing
 
+# What stands for the database in a test's list of fixtures.
+DATABASE = {"db", "transactional_db", "live_server"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-database",
+        action="store_true",
+        help="leave out what does not depend on the database of the settings",
+    )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """A second database has nothing to say to the tests that use none, or their own."""
+    if config.getoption("--only-database"):
+        left_out = [item for item in items if not depends_on_database(item)]
+        items[:] = [item for item in items if depends_on_database(item)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def depends_on_database(item: pytest.Item) -> bool:
+    """Whether a test reaches the database of the settings, by mark or by fixture."""
+    if item.get_closest_marker("one_database"):
+        return False
+    fixtures = DATABASE.intersection(getattr(item, "fixturenames", ()))
+    return bool(fixtures) or item.get_closest_marker("django_db") is not None
+
 
 @pytest.fixture(autouse=True)
 def data_folder(settings: Settings, tmp_path: Path) -> Path:
@@ -29,6 +58,10 @@ def data_folder(settings: Settings, tmp_path: Path) -> Path:
         name: settings.CACHES[name] | {"LOCATION": str(folder / name)}
         for name in ("default", "calls", "failures")
     }
+    # The site's own hasher takes a third of a second a password, as it should.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Otherwise each new client of a test looks through all static files first.
+    settings.WHITENOISE_AUTOREFRESH = True
     return folder
 
 

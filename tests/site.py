@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -32,6 +33,11 @@ from tests.postgres import PostgresServer, binaries
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASES = ["sqlite", "postgres"] if binaries() else ["sqlite"]
+# For the fast suite, whose second part runs on PostgreSQL anyway.
+SQLITE_FIRST = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "postgres" else name
+    for name in DATABASES
+]
 Found = TypeVar("Found")
 
 
@@ -252,10 +258,18 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy."""
-    template = Site(tmp_path_factory.mktemp("site-template"))
-    template.run("migrate", "--skip-checks", "--verbosity", "0")
-    template.query("PRAGMA wal_checkpoint(TRUNCATE)")
+    """A migrated SQLite file to copy, one for all processes of this test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    template = Site(folder / "site-template")
+    done = template.folder / "migrated"
+    with (template.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            template.run("migrate", "--skip-checks", "--verbosity", "0")
+            template.query("PRAGMA wal_checkpoint(TRUNCATE)")
+            done.touch()
     return template.folder / "db.sqlite3"
 
 

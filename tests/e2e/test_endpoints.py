@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
@@ -13,6 +14,8 @@ from openai.types.responses import Response
 from tests.site import Site
 
 from .client import Running, start_up
+
+pytestmark = pytest.mark.slow
 
 SHOWN = '"test": {"show_request": true}'
 TOOL = (

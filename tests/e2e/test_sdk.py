@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from openai import APIStatusError
 
-from tests.site import DATABASES, Site, wait_for
+from tests.site import SQLITE_FIRST, Site, wait_for
 
 from .client import start_up
 
-pytestmark = pytest.mark.parametrize("site", DATABASES, indirect=True)
+pytestmark = pytest.mark.parametrize("site", SQLITE_FIRST, indirect=True)
 
 
 def line(custom_id: str, text: str, **body: Any) -> bytes:

@@ -20,7 +20,7 @@ from .test_supervisor import host as host
 from .test_supervisor import model, until, want
 from .test_supervisor import test_engine_is_the_engine as test_engine_is_the_engine
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 def adapter(

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -18,6 +17,7 @@ from batchsite.accounts.models import Installation
 from jobs.engines import gpus
 from jobs.models import Engine, ServedModel
 from tests.nvml import FakeGpu, FakeNvml
+from tests.site import Site
 
 pytestmark = pytest.mark.django_db
 
@@ -80,11 +80,18 @@ def test_interpreter_without_vllm_fails_it(settings: Settings) -> None:
     assert found["Engine"]["text"] == "vLLM is not in there"
 
 
-def test_waiting_migration_fails_it() -> None:
-    MigrationRecorder.Migration.objects.filter(app="jobs").delete()
-    well, found = doctor()
-    assert not well
-    assert found["Migrations"]["mend"] == "manage.py migrate"
+def test_waiting_migration_fails_it(site: Site) -> None:
+    def migrations() -> dict[str, Any]:
+        report = json.loads(site.run("doctor", "--json", check=False).stdout)
+        found = {finding["name"]: finding for finding in report["findings"]}
+        return {**found["Migrations"], "well": report["ok"]}
+
+    assert migrations()["ok"]
+    site.query("DELETE FROM django_migrations WHERE app = 'jobs'")
+    found = migrations()
+    assert not found["ok"]
+    assert not found["well"]
+    assert found["mend"] == "manage.py migrate"
 
 
 def test_database_of_another_key_fails_it() -> None:

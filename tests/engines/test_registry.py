@@ -16,7 +16,7 @@ from tests.engine_process import engine_process
 from tests.postgres import free_port
 from tests.site import Site
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 def run(*arguments: str) -> str:

@@ -27,7 +27,7 @@ from tests.jobs.rows import running_batch
 from tests.nvml import FakeGpu, FakeNvml
 from tests.site import ROOT, wait_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_database]
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,12 @@ from django.utils import timezone
 from jobs import claims
 from jobs.models import Batch, Chunk
 from tests.conftest import MakeBatch
-from tests.site import DATABASES, Site
+from tests.site import SQLITE_FIRST, Site
 
 from .rows import claim_next, external_engine, running_batch
 
 
-@pytest.mark.parametrize("site", DATABASES, indirect=True)
+@pytest.mark.parametrize("site", SQLITE_FIRST, indirect=True)
 def test_many_claimers_at_once_take_each_chunk_once(site: Site) -> None:
     code = "from tests.jobs.parallel import claim_chunks; claim_chunks(8, 64)"
     found = json.loads(site.python(code))

@@ -175,7 +175,7 @@ def test_a_compressed_upload_is_not_stored(
 
 
 @pytest.mark.django_db
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     body=st.binary(max_size=300),
     cut=st.integers(0, 400),

@@ -14,9 +14,11 @@ from jobs.jsonl import parse_array
 from jobs.rewriting import Rewrite
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=8,
 )
-bodies = st.dictionaries(st.text(), values)
+bodies = st.dictionaries(st.text(max_size=5), values, max_size=5)
 
 
 def test_what_is_not_changed_stays_as_it_was_written() -> None:
