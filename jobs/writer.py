@@ -257,12 +257,14 @@ class Writer(threading.Thread):
     def _persist(self, write: Callable[[], object]) -> None:
         """Run a write; while the database does not take it, try again each second.
 
-        Values that it can never take are the write's own business.
+        Values that it can never take and leases that were lost are the write's own
+        business: by them, too, the database has answered.
         """
         while True:
             try:
                 write()
-            except (IntegrityError, DataError):
+            except (IntegrityError, DataError, LeaseLost):
+                self.trouble = ""
                 raise
             except (DatabaseError, InterfaceError) as error:
                 logger.exception("the database takes no results; they wait")

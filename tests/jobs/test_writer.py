@@ -100,6 +100,26 @@ def test_a_lost_chunk_is_told_and_its_results_leave_the_backlog(
     assert [count for count, _ in told.stored] == [1]
 
 
+def test_a_database_that_answers_with_a_refusal_is_in_no_trouble(
+    make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running_batch(make_batch)
+    claim = claim_next(engine)
+    assert claim is not None
+    told = Told()
+    writer = told.writer()
+    seen: list[str] = []
+    # Cut off for so long that another host has the chunk when the database is back.
+    failing(monkeypatch, [OperationalError("gone"), LeaseLost(claim.lease)])
+    monkeypatch.setattr(
+        "jobs.writer.time.sleep", lambda seconds: seen.append(writer.trouble)
+    )
+    writer._commit([Written(claim.lease, answer(claim, 0), False, False)])
+    assert seen == ["gone"]
+    assert told.lost == [claim.lease]
+    assert writer.trouble == ""
+
+
 def test_claims_with_results_in_the_backlog_stay_leased(
     make_batch: MakeBatch, engine: Engine
 ) -> None:
