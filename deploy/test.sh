@@ -47,6 +47,7 @@ case "${1:-fast}" in
     ;;
   slow)
     part "faults" pytest -n 2 "${arguments[@]}" "${coverage[@]}" -m "slow and not vllm and not browser and not sweep"
+    part "fault sweep" pytest -n 2 --dist loadfile -rP "${arguments[@]}" -m sweep
     part "conformance" pytest "${arguments[@]}" "${coverage[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" "${coverage[@]}" -m fuzzing
     if command -v node >/dev/null && command -v npm >/dev/null; then

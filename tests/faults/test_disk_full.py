@@ -123,7 +123,8 @@ def test_a_full_disk_under_the_files_delays_the_end_alone(
 
         def told() -> list[dict[str, Any]]:
             return site.query(
-                "SELECT message FROM jobs_batchevent WHERE kind = 'stage_failed'"
+                "SELECT message FROM jobs_batchevent WHERE kind = %s",
+                "stage_waits" if disk.is_a_disk else "stage_failed",
             )
 
         wait_for(told, timeout=60, what="the reason in the batch's history")
