@@ -171,16 +171,17 @@ def places(
     cast: dict[str, User | None],
 ) -> dict[str, Any]:
     """What stands in the addresses of tests/browser/pages.py."""
-    newcomer, alone = cast["newcomer"], cast["alone"]
+    newcomer = cast["newcomer"]
     assert newcomer is not None
-    assert alone is not None
+    # Not of somebody in the cast: a sign-in ends all links of before.
+    invited = User.objects.get(email=LONG_ADDRESS)
     return {
         **{name: batch.public_id for name, batch in (batches | more_batches).items()},
         **hooks,
         "team": people.pk,
         "new_team": newcomer.memberships.get().team_id,
         "batch_pk": batches["completed"].pk,
-        "link": set_password_path(alone),
+        "link": set_password_path(invited),
     }
 
 

@@ -15,18 +15,25 @@ from django.utils import timezone
 
 @dataclass(frozen=True)
 class Visit:
-    """An address, with `{places}` to fill in, and who opens it ("" is nobody)."""
+    """An address, with `{places}` to fill in, and who opens it ("" is nobody).
+
+    `shows` is a heading by which a page of several states is the one that is meant.
+    """
 
     path: str
     who: str = "owner"
     status: int = 200
+    shows: str = ""
 
 
 TEAM = "/teams/{team}"
 # name of the address: the states of its page that look different
 PAGES: dict[str, list[Visit]] = {
     "login": [Visit("/login/", ""), Visit("/login/?next=/engines/", "")],
-    "set-password": [Visit("{link}", ""), Visit("/set-password/x/y/", "")],
+    "set-password": [
+        Visit("{link}", "", shows="Set your password"),
+        Visit("/set-password/x/y/", "", shows="This link does not work any more"),
+    ],
     "account": [Visit("/account/"), Visit("/account/", "alone")],
     "account-password": [Visit("/account/password/")],
     "batch-list": [
@@ -49,7 +56,11 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/{expired}/"),
         Visit("/batches/batch_nothing/", status=404),
     ],
-    "engine-list": [Visit("/engines/")],
+    "engine-list": [
+        Visit("/engines/"),
+        Visit("/engines/", "staff", shows="Engines"),
+        Visit("/engines/?history=gpu0", shows="Engines"),
+    ],
     "team-list": [
         Visit("/teams/"),
         Visit("/teams/?q=none"),

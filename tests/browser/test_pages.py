@@ -134,6 +134,9 @@ def test_every_page_is_sound(
             status=visit.status,
             look=wide_on_all_screens if visit in ADMIN else sound_on_all_screens,
         )
+        title = windows[visit.who].get_by_role("heading", name=visit.shows)
+        if visit.shows and not title.count():
+            found.append(("does not show", visit.shows))
         if found:
             wrong[f"{visit.path} as {visit.who or 'nobody'}"] = found
 
