@@ -16,7 +16,7 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
 
 from . import changes, lifecycle, submit
-from .admin_tables import ReadOnly
+from .admin_tables import Changeable, ReadOnly
 from .batch_form import CHANGEABLE, BatchForm
 from .engine_admin import EngineAdmin
 from .models import (
@@ -50,7 +50,7 @@ from .webhook_admin import (
 
 
 @admin.register(Batch)
-class BatchAdmin(admin.ModelAdmin):
+class BatchAdmin(Changeable):
     """Name, tags, priority and pause may be changed, as in the API; the rest is history."""
 
     form = BatchForm
@@ -75,16 +75,6 @@ class BatchAdmin(admin.ModelAdmin):
     show_full_result_count = False
     actions = ["cancel", "pause", "resume"]
     changeable = CHANGEABLE
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: Batch | None = None
-    ) -> list[str]:
-        """Everything but what people decide."""
-        return [
-            field.name
-            for field in self.model._meta.fields
-            if field.name not in self.changeable
-        ]
 
     def save_model(
         self, request: HttpRequest, obj: Batch, form: Any, change: bool

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet, URLField
@@ -45,3 +47,16 @@ class ReadOnly(admin.ModelAdmin):
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
         return False
+
+
+class Changeable(admin.ModelAdmin):
+    """Rows of which people decide the columns in `changeable`; the service the rest."""
+
+    changeable: Collection[str] = ()
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> list[str]:
+        """Everything but what people decide."""
+        names = [field.name for field in self.model._meta.fields]
+        return [name for name in names if name not in self.changeable]

@@ -16,6 +16,7 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
 
 from . import holding
+from .admin_tables import Changeable
 from .models import Engine, EngineModel
 from .refusals import Refused
 
@@ -25,7 +26,7 @@ class EngineModelInline(admin.TabularInline):
     extra = 0
 
 
-class EngineAdmin(admin.ModelAdmin):
+class EngineAdmin(Changeable):
     """People set the address; state and gauges belong to the processes.
 
     Pausing is an action, so that each has its line in the audit log.
@@ -49,16 +50,6 @@ class EngineAdmin(admin.ModelAdmin):
     inlines = [EngineModelInline]
     actions = ["pause", "drain", "resume"]
     changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids", "reserved")
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: Engine | None = None
-    ) -> list[str]:
-        """What the engine's host and worker write."""
-        return [
-            field.name
-            for field in self.model._meta.fields
-            if field.name not in self.changeable
-        ]
 
     def save_model(
         self, request: HttpRequest, obj: Engine, form: Any, change: bool

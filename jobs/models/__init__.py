@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .batches import Batch, BatchRequest, Chunk
+from .batches import Batch
 from .engines import (
     Engine,
     EngineModel,
@@ -15,6 +15,7 @@ from .engines import (
 from .estimates import BatchEstimate
 from .events import BatchEvent, EngineEvent
 from .files import BatchFile
+from .requests import BatchRequest, Chunk
 from .results import Result, Suspect
 from .uploads import IdempotencyKey, Upload, UploadPart
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint

@@ -5,7 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from .batches import Batch, BatchRequest
+from .batches import Batch
+from .requests import BatchRequest
 from .words import words_of
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -37,12 +36,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _no_look(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test looks afresh, and no look grows old by itself."""
-    monkeypatch.setattr(standing, "_newest", None)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look grows old by itself."""
     monkeypatch.setattr(standing, "LOOK_SECONDS", 3600.0)
-    yield
-    standing._newest = None
 
 
 def serving(*models: str, name: str = "ext", **over: Any) -> Engine:
