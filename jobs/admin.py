@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -42,6 +43,7 @@ from .models import (
     WebhookEndpoint,
     WorkerProcess,
 )
+from .provenance import provenance_of
 from .webhook_admin import (
     WebhookAttemptAdmin,
     WebhookDeliveryAdmin,
@@ -242,6 +244,15 @@ class ResultAdmin(ReadOnly):
     search_fields = ["=batch__public_id", "=request__custom_id"]
     list_select_related = ["batch", "request"]
     raw_id_fields = ["batch", "request"]
+    # Its whole stands in a line of its own.
+    exclude = ["provenance"]
+    readonly_fields = ["where_from"]
+
+    @admin.display(description="Where it is from")
+    def where_from(self, result: Result) -> str:
+        """All that is known of it, one member a line."""
+        found = provenance_of(result)
+        return "\n".join(f"{name}: {json.dumps(found[name])}" for name in found)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Result]:
         """Without answers and bodies where rows are listed."""
