@@ -74,8 +74,8 @@ bench-api: $(READY) ## how fast the API answers while a batch runs
 	$(BIN)/python deploy/bench_api.py
 bench-claims: $(READY) ## what claiming costs with 10 million requests in PostgreSQL (7 GB of disk)
 	$(BIN)/python deploy/bench_claims.py $(if $(N),--rows $(N))
-bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch, bundled model
-	$(BIN)/python deploy/bench_vllm.py
+bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch: BENCH="--part 0.2 uniform" does less
+	$(BIN)/python deploy/bench_vllm.py $(BENCH)
 .PHONY: gpu-check
 gpu-check: $(READY) ## try a GPU host once and write a report: CHECK="--model PATH --rows 200"
 	$(BIN)/python deploy/gpu_check.py $(CHECK)

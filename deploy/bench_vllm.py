@@ -45,9 +45,10 @@ REAL_ENGINE = {
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
 
 
-def write_requests(path: Path, load: Load, model: str) -> int:
-    """Write the load's input file; how many requests it has."""
+def write_requests(path: Path, load: Load, model: str, *, part: float = 1.0) -> int:
+    """Write the first `part` of the load's requests; how many these are."""
     lines = [json.dumps(line) for line in load.lines(model)]
+    lines = lines[: max(1, round(len(lines) * part))]
     path.write_text("\n".join(lines) + "\n")
     return len(lines)
 
@@ -129,12 +130,12 @@ def comparison_command(
     return [*command, "-i", str(path), "-o", str(output)], env
 
 
-def compare(load: Load, rounds: int, scratch: Path) -> list[float]:
+def compare(load: Load, rounds: int, part: float, scratch: Path) -> list[float]:
     """The ratios of one load's rounds, printed as they come."""
     folder = scratch / load.name
     folder.mkdir()
     requests, output = folder / "in.jsonl", folder / "out.jsonl"
-    rows = write_requests(requests, load, install.MODEL_NAME)
+    rows = write_requests(requests, load, install.MODEL_NAME, part=part)
     model = bundled_model(load.engine_args)
     command, env = comparison_command(requests, output, model)
     site = Site(folder / "site")
@@ -174,8 +175,16 @@ def main() -> None:
     names = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--part",
+        type=float,
+        default=1.0,
+        help="how much of each load, for machines that would take hours: 0.2",
+    )
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(names))
     options = parser.parse_args()
+    if not 0 < options.part <= 1:
+        parser.error("--part is more than 0, and at most 1")
     if unknown := set(options.loads) - set(names):
         parser.error(f"no such load: {', '.join(sorted(unknown))}")
     print(f"machine  {os.cpu_count()} cores, {cpu_model()}", flush=True)
@@ -184,7 +193,7 @@ def main() -> None:
         os.environ["BATCHSITE_DATA"] = str(Path(scratch) / "compare")
         for load in LOADS:
             if not options.loads or load.name in options.loads:
-                found[load] = compare(load, options.rounds, Path(scratch))
+                found[load] = compare(load, options.rounds, options.part, Path(scratch))
     print()
     for load, ratios in found.items():
         mean, low, high = interval(ratios)
