@@ -26,7 +26,8 @@ coverage=()
 [ -z "${COVERAGE:-}" ] || coverage+=(--cov --cov-append --cov-report= --cov-fail-under=0)
 
 # More at a time than cores: many tests wait for processes more than they compute.
-fast=(-n "${TEST_PROCESSES:-3}" --dist loadfile)
+parallel=(-n "${TEST_PROCESSES:-3}")
+fast=("${parallel[@]}" --dist loadfile)
 # Each process would import what only the slow tests need.
 fast+=(-p no:schemathesis -p no:playwright --ignore=tests/browser --ignore=tests/fuzz)
 # The tables as the models have them, without the way there: `make check` proves that
@@ -46,7 +47,7 @@ case "${1:-fast}" in
     fi
     ;;
   slow)
-    part "faults" pytest -n 2 "${arguments[@]}" "${coverage[@]}" -m "slow and not vllm and not browser and not sweep"
+    part "faults" pytest "${parallel[@]}" "${arguments[@]}" "${coverage[@]}" -m "slow and not vllm and not browser and not sweep"
     part "fault sweep" pytest -n 2 --dist loadfile -rP "${arguments[@]}" -m sweep
     part "conformance" pytest "${arguments[@]}" "${coverage[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" "${coverage[@]}" -m fuzzing

@@ -55,12 +55,13 @@ def times(site: Site, public_id: str) -> tuple[Any, Any]:
 
 def test_two_models_run_beside_each_other_without_a_swap(running: Running) -> None:
     site = running.site
+    # Longer than a busy machine takes to start the second engine.
     batches = [
-        seed(site, "batch", rows=100, model=m, delay=0.2) for m in ("one", "two")
+        seed(site, "batch", rows=400, model=m, delay=0.2) for m in ("one", "two")
     ]
     for batch in batches:
-        wait_until_final(site, batch)
-        assert_exactly_once(site, batch, 100)
+        wait_until_final(site, batch, timeout=120)
+        assert_exactly_once(site, batch, 400)
     (first, last), (begin, end) = (times(site, batch) for batch in batches)
     assert first < end
     assert begin < last

@@ -18,10 +18,11 @@ from .checks import (
     wait_until_results,
 )
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.parametrize("site", DATABASES, indirect=True),
-]
+pytestmark = pytest.mark.slow
+# Two minutes each: the long ones run on one database, the longest of a kind on both.
+SQLITE = pytest.mark.parametrize("site", DATABASES[:1], indirect=True)
+POSTGRES = pytest.mark.parametrize("site", DATABASES[-1:], indirect=True)
+BOTH = pytest.mark.parametrize("site", DATABASES, indirect=True)
 # A window of 320 requests.
 ENGINE_ARGS = ("--max-num-seqs", "256", "--with-core")
 
@@ -67,7 +68,11 @@ def suspects(site: Site) -> int:
     return int(row["n"])
 
 
-@pytest.mark.parametrize("poison", [[100], [3, 200]])
+@pytest.mark.parametrize(
+    ("poison", "site"),
+    [([100], "sqlite"), *(([3, 200], database) for database in DATABASES)],
+    indirect=["site"],
+)
 def test_rows_that_kill_the_engine_are_found_and_all_others_answered(
     site: Site, poison: list[int]
 ) -> None:
@@ -84,6 +89,7 @@ def test_rows_that_kill_the_engine_are_found_and_all_others_answered(
     assert not site.engine("gpu0")["paused"]
 
 
+@POSTGRES
 def test_an_engine_that_only_dies_is_given_up_until_a_person_lets_it_go_on(
     site: Site,
 ) -> None:
@@ -101,6 +107,7 @@ def test_an_engine_that_only_dies_is_given_up_until_a_person_lets_it_go_on(
     assert len(events(site, "resumed")) == 1
 
 
+@SQLITE
 def test_a_core_that_stands_still_is_ended_and_its_requests_run(site: Site) -> None:
     start(site, BATCHSITE_ENGINE_HANG_SECONDS="6")
     hangs = {"5": {"hang_core": True}}
@@ -113,6 +120,7 @@ def test_a_core_that_stands_still_is_ended_and_its_requests_run(site: Site) -> N
     assert_exactly_once(site, made, 60)
 
 
+@BOTH
 def test_the_stop_of_a_host_casts_no_suspicion_on_what_was_in_flight(
     site: Site,
 ) -> None:
