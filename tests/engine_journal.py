@@ -53,6 +53,13 @@ class Reader:
             what, at, key = line.split(" ", 2)
             self.entries[key].append(Entry(what, float(at), key))
 
+    def times_asked(self) -> list[int]:
+        """How often each request came to the engine."""
+        return [
+            sum(entry.what == "asked" for entry in entries)
+            for entries in self.entries.values()
+        ]
+
     def last_asked(self, key: str) -> float:
         """When the request came the last time."""
         return max(e.at for e in self.entries[key] if e.what == "asked")

@@ -65,10 +65,7 @@ def times_asked(journal: Path) -> list[int]:
     """How often each request came to the engine."""
     reader = Reader(journal)
     reader.read()
-    return [
-        sum(entry.what == "asked" for entry in entries)
-        for entries in reader.entries.values()
-    ]
+    return reader.times_asked()
 
 
 def test_a_full_disk_under_the_database_loses_nothing(

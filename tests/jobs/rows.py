@@ -77,6 +77,13 @@ def claim_next(engine: Engine, worker: str = "w1") -> Claim | None:
     return claims.claim(work[0], engine=engine, worker=worker, after=None)
 
 
+def claimed(engine: Engine) -> Claim:
+    """What a feeder claims first; there must be something."""
+    claim = claim_next(engine)
+    assert claim is not None
+    return claim
+
+
 def answer(claim: Claim, place: int, **over: object) -> Result:
     """A good result for one row of a claim."""
     row = claim.rows[place]

@@ -17,7 +17,7 @@ from jobs.recording import LeaseLost, record, record_copies
 from jobs.writer import Writer, Written
 from tests.conftest import MakeBatch
 
-from .rows import answer, claim_next, counts_match, external_engine, running_batch
+from .rows import answer, claimed, counts_match, external_engine, running_batch
 
 pytestmark = pytest.mark.django_db
 COPIES = 2 * recording.COPIES_AT_ONCE + 50
@@ -26,12 +26,6 @@ COPIES = 2 * recording.COPIES_AT_ONCE + 50
 @pytest.fixture
 def engine(db: None) -> Engine:
     return external_engine()
-
-
-def claimed(engine: Engine) -> Claim:
-    claim = claim_next(engine)
-    assert claim is not None
-    return claim
 
 
 def only_original(claim: Claim, **over: object) -> None:

@@ -14,7 +14,7 @@ from jobs.provenance import provenance_of, sampling_of
 from jobs.recording import record
 from tests.conftest import MakeBatch
 
-from .rows import answer, claim_next, external_engine, running_batch
+from .rows import answer, claimed, external_engine, running_batch
 
 STORED = {"engine": "gpu0", "engine_version": "0.11", "model_revision": "abc"}
 
@@ -22,8 +22,7 @@ STORED = {"engine": "gpu0", "engine_version": "0.11", "model_revision": "abc"}
 @pytest.fixture
 def result(make_batch: MakeBatch) -> Result:
     batch = running_batch(make_batch)
-    claim = claim_next(external_engine())
-    assert claim is not None
+    claim = claimed(external_engine())
     body = {"model": "tiny", "temperature": 0.5, "seed": 7, "top_k": 3, "messages": []}
     BatchRequest.objects.filter(batch=batch, index=0).update(body=json.dumps(body))
     made = answer(claim, 0)

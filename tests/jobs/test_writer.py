@@ -12,7 +12,7 @@ from jobs.recording import ChunkLease, LeaseLost, record
 from jobs.writer import GivenBack, Writer, Written
 from tests.conftest import MakeBatch
 
-from .rows import answer, claim_next, external_engine, running_batch
+from .rows import answer, claimed, external_engine, running_batch
 
 pytestmark = pytest.mark.django_db
 
@@ -59,8 +59,7 @@ def test_results_wait_while_the_database_takes_none(
     make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     told = Told()
     # A session that PostgreSQL ended while the process was paused says InternalError.
     calls = failing(monkeypatch, [OperationalError("gone"), InternalError("ended")])
@@ -74,8 +73,7 @@ def test_a_commit_that_went_through_unnoticed_is_not_stored_twice(
     make_batch: MakeBatch, engine: Engine
 ) -> None:
     batch = running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     told = Told()
     writer = told.writer()
     writer._commit([Written(claim.lease, answer(claim, 0), False, False)])
@@ -91,8 +89,7 @@ def test_a_lost_chunk_is_told_and_its_results_leave_the_backlog(
     make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     told = Told()
     failing(monkeypatch, [LeaseLost(claim.lease)])
     told.writer()._commit([Written(claim.lease, answer(claim, 0), False, False)])
@@ -104,8 +101,7 @@ def test_a_database_that_answers_with_a_refusal_is_in_no_trouble(
     make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     told = Told()
     writer = told.writer()
     seen: list[str] = []
@@ -124,8 +120,7 @@ def test_claims_with_results_in_the_backlog_stay_leased(
     make_batch: MakeBatch, engine: Engine
 ) -> None:
     batch = running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     writer = Told().writer()
     writer.put(Written(claim.lease, answer(claim, 0), False, False))
     writer.put(GivenBack(claim.lease))
@@ -139,8 +134,7 @@ def test_an_error_that_it_cannot_handle_is_told(
     make_batch: MakeBatch, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running_batch(make_batch)
-    claim = claim_next(engine)
-    assert claim is not None
+    claim = claimed(engine)
     writer = Told().writer()
     failing(monkeypatch, [ZeroDivisionError("a mistake")])
     writer.put(Written(claim.lease, answer(claim, 0), False, True))
