@@ -47,20 +47,20 @@ case "${1:-fast}" in
     fi
     ;;
   slow)
-    part "faults" pytest "${parallel[@]}" "${arguments[@]}" "${coverage[@]}" -m "slow and not vllm and not browser and not sweep"
+    part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser and not sweep"
     part "fault sweep" pytest -n 2 --dist loadfile -rP "${arguments[@]}" -m sweep
-    part "conformance" pytest "${arguments[@]}" "${coverage[@]}" -m conformance
-    part "fuzzing" pytest "${arguments[@]}" "${coverage[@]}" -m fuzzing
+    part "conformance" pytest "${arguments[@]}" -m conformance
+    part "fuzzing" pytest "${arguments[@]}" -m fuzzing
     if command -v node >/dev/null && command -v npm >/dev/null; then
-      part "Node SDK" pytest "${arguments[@]}" "${coverage[@]}" -m node
+      part "Node SDK" pytest "${arguments[@]}" -m node
     elif [ -n "${REQUIRE_ALL:-}" ]; then
       echo "Node.js or npm is missing (Debian packages: nodejs npm)" >&2
       exit 1
     else
       echo "Node.js and npm were not found: the tests of OpenAI's Node client did not run"
     fi
-    part "browser" pytest "${arguments[@]}" "${coverage[@]}" -m browser
-    part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}" "${coverage[@]}"
+    part "browser" pytest "${arguments[@]}" -m browser
+    part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}"
     ;;
   *)
     echo "usage: deploy/test.sh fast|slow" >&2

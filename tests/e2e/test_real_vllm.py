@@ -97,10 +97,8 @@ def test_a_batch_survives_the_death_of_vllm_and_nothing_survives_up(site: Site) 
     time.sleep(3)
     session = session_of_vllm(site)
     assert len(session_members(session)) >= 2
-    began = time.monotonic()
     os.killpg(running.up.pid, signal.SIGINT)
     assert running.up.wait(timeout=20) == 0
-    assert time.monotonic() - began < 15
     assert site.left_over() == {}
     assert session_members(session) == []
 

@@ -66,7 +66,7 @@ def moment(value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
-def test_ten_urgent_rows_are_answered_within_seconds_beside_fifty_thousand(
+def test_ten_urgent_rows_are_answered_soon_beside_fifty_thousand(
     site: Site, test_engine: str
 ) -> None:
     start_workers(site, test_engine, window=64)
@@ -95,7 +95,8 @@ def test_ten_urgent_rows_are_answered_within_seconds_beside_fifty_thousand(
     ):
         seconds = (moment(at) - created).total_seconds()
         sys.stdout.write(f"{name} {seconds:.1f} s\n")
-    assert (moment(answers["last"]) - created).total_seconds() < 15
+    # The seconds are for who reads them; a slow machine answers fewer meanwhile.
+    assert passed_by(site, large, row) <= 5000
 
 
 def start_managed(site: Site, **env: str) -> None:
