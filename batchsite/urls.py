@@ -9,6 +9,8 @@ from jobs.api.urls import api_urls
 from jobs.web.urls import job_urls
 from jobs.web.webhook_urls import webhook_urls
 
+admin.autodiscover()
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("v1/", include(api_urls)),

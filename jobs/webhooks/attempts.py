@@ -23,7 +23,7 @@ from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from jobs.models.engines import database_time
 from jobs.outbox import PROGRESS
 
-from .sending import Answer
+from .answer import Answer
 from .signing import headers_for
 
 State = WebhookDelivery.State

@@ -13,7 +13,11 @@ from django.core.checks import CheckMessage, Error, register
 _name = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*(\.|:\d{1,5})?", re.IGNORECASE)
 
 
-@register
+# The tag by which a command asks for these checks alone.
+WEBHOOKS = "webhooks"
+
+
+@register(WEBHOOKS)
 def allowed_addresses(**_: Any) -> list[CheckMessage]:
     """Each entry must be a host name, also with a port, an address or a network."""
     return [

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING
 
 from django.core.cache import cache
 
@@ -23,8 +24,11 @@ from jobs.models import WebhookDelivery
 from jobs.tasks import CONTROL_QUEUE, waiting_pokes
 
 from . import attempts
+from .answer import Answer
 from .attempts import Attempt
-from .sending import Answer, Send, sender
+
+if TYPE_CHECKING:
+    from .sending import Send
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +76,9 @@ def run() -> str:
     _forget(WOKEN_KEY)
     if taken:
         return "somebody else is at it"
+    # The HTTP client is a tenth of what a process imports, and most send nothing.
+    from .sending import sender
+
     try:
         with sender() as send:
             turn = Turn(send)

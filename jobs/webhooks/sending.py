@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from .addresses import AddressError, Target, parse, why_closed
+from .answer import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +30,6 @@ TOTAL_SECONDS = 10
 READ_BYTES = 64 * 1024
 KEPT_BYTES = 2000
 KEPT_ERROR = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: a status, or why there is none in `error`.
-
-    `retry_after` is the receiver's wish in seconds.
-    """
-
-    status: int | None = None
-    text: str = ""
-    error: str = ""
-    retry_after: float | None = None
-    duration_ms: int = 0
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the receiver took the message; redirects are not followed."""
-        return self.status is not None and 200 <= self.status < 300
 
 
 class ClosedAddressError(OSError):

@@ -18,8 +18,8 @@ from batchsite.accounts.models import AuditEvent, Team
 from jobs import processes
 from jobs.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from jobs.webhooks import deliver, endpoints, sending
+from jobs.webhooks.answer import Answer
 from jobs.webhooks.attempts import WAITS, claim, due, finish, wait
-from jobs.webhooks.sending import Answer
 from tests.conftest import MakeBatch
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
 from tests.webhook_receiver import Receiver

@@ -13,7 +13,7 @@ import pytest
 from pytest_django import Settings
 
 from jobs.webhooks import check_address, sending
-from jobs.webhooks.sending import Answer
+from jobs.webhooks.answer import Answer
 from tests.webhook_receiver import BIG, Receiver
 
 

@@ -28,6 +28,7 @@ from batchsite.accounts.models import User
 from batchsite.foreman import Child, say, stop_all
 from jobs.engines.registry import CannotRegister, check_engine_name
 from jobs.models import Engine
+from jobs.webhooks.checks import WEBHOOKS
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2
@@ -41,6 +42,8 @@ ENGINES_ARE_URGED = 1.0
 
 class Command(BaseCommand):
     help = "Start the whole site in this terminal: web, workers, and engines."
+    # The other checks import the pages and the API, which the web server does.
+    requires_system_checks = (WEBHOOKS,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -188,6 +191,8 @@ def web_server(host: str, port: int) -> Child:
         *(sys.executable, "-m", "gunicorn", "batchsite.wsgi"),
         *("--bind", f"{host}:{port}"),
         *("--worker-class", "batchsite.webworker.Worker"),
+        # Loaded once: a process that died is back at once, and they share their memory.
+        "--preload",
         *("--workers", str(settings.BATCHSITE_WEB_PROCESSES)),
         *("--threads", str(settings.BATCHSITE_WEB_THREADS)),
         *("--graceful-timeout", str(DRAIN_SECONDS)),

@@ -10,11 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from batchsite.accounts.installation import check_secret_key
-from jobs import attendance, attending, processes
+from jobs import attendance, processes
 from jobs.cluster import WorkerCluster
 from jobs.models import Engine
 from jobs.tasks import CONTROL_QUEUE
 from jobs.webhooks import deliver
+from jobs.webhooks.checks import WEBHOOKS
 
 logger = logging.getLogger(__name__)
 Duty = attendance.EngineDuty | attendance.ControlDuty
@@ -26,6 +27,8 @@ class Command(BaseCommand):
         "Run a worker. Without --engine: validates uploads, closes batches and writes"
         " files. With --engine NAME: sends requests to that engine."
     )
+    # The other checks import the pages and the API, of which a worker needs nothing.
+    requires_system_checks = (WEBHOOKS,)
     shutdown = False
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -62,6 +65,9 @@ class Command(BaseCommand):
         self._end(cluster, duty)
 
     def _run_engine(self, name: str, drain_seconds: float) -> None:
+        # With it comes the HTTP client, for which a control worker has no use.
+        from jobs import attending
+
         if not Engine.objects.filter(name=name).exists():
             raise CommandError(
                 f"There is no engine {name!r}. 'manage.py runengine --name {name}' makes a"
