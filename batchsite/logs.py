@@ -8,6 +8,9 @@ import sys
 from typing import Any
 
 import structlog
+from django.http import HttpRequest
+
+from batchsite.accounts.addresses import client_address
 
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -71,3 +74,8 @@ def configure(_config: dict[str, Any]) -> None:
             },
         }
     )
+
+
+def bind_address(request: HttpRequest, **_: Any) -> None:
+    """Put the client's address on the log lines of its request."""
+    structlog.contextvars.bind_contextvars(ip=client_address(request))

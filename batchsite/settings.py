@@ -323,6 +323,8 @@ SPECTACULAR_SETTINGS = {
 }
 # OpenAIErrorMiddleware makes the id, so that log lines and answers have the same.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# It believes headers that anybody can send; batchsite.logs binds the address.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # Parsing a form takes up to 75 times its size, before anybody asks who sent it. Above
 # jobs.api.parsers.BODY_BYTES, so that the API itself says that a body is too large.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_100_000

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Value
@@ -15,6 +16,15 @@ from .files import BatchFile
 from .requests import Chunk
 from .tags import HasTag
 from .words import words_of
+
+
+@cache
+def _in_team_sql() -> str:
+    """Asks for a batch by its team's key and its public id, in this order."""
+    query = Batch.objects.visible_to_team(Team(pk=1)).filter(public_id="2").order_by()
+    sql, params = query.query.sql_with_params()
+    assert [str(param) for param in params] == ["1", "2"]
+    return str(sql)
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):
@@ -32,6 +42,16 @@ class BatchQuerySet(models.QuerySet["Batch"]):
             return None
         # At most one: an order would only cost time.
         return next(iter(self.filter(public_id=public_id).order_by()), None)
+
+    def find_in_team(self, team: Team, public_id: str) -> Batch | None:
+        """The team's batch with that public id, or None: what clients poll.
+
+        As `visible_to_team(team).find(public_id)`, in half the time: Django takes longer
+        to put the query together than the database to answer it.
+        """
+        if not may_be_id(public_id):
+            return None
+        return next(iter(self.raw(_in_team_sql(), [team.pk, public_id])), None)
 
     def for_list(self) -> BatchQuerySet:
         """With everything that a list row or the API object shows."""

@@ -384,3 +384,17 @@ def test_list_costs_few_queries(
     with django_assert_num_queries(3):
         r = api.get(f"/v1/batches?after={last.public_id}")
     assert len(r.json()["data"]) == 2
+
+
+def test_what_is_polled_is_the_whole_row(
+    team: Team, other_team: Team, make_batch: MakeBatch
+) -> None:
+    batch = make_batch(metadata={"a": "ü"}, tags=["x"], completed=3, status="completed")
+    found = Batch.objects.find_in_team(team, batch.public_id)
+    assert found is not None
+    for field in Batch._meta.concrete_fields:
+        stored = getattr(Batch.objects.get(), field.attname)
+        assert getattr(found, field.attname) == stored, field
+    assert found.get_deferred_fields() == set()
+    assert Batch.objects.find_in_team(other_team, batch.public_id) is None
+    assert Batch.objects.find_in_team(team, batch.public_id + "\0") is None
