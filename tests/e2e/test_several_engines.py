@@ -122,6 +122,9 @@ def test_a_gpu_that_is_given_twice_is_said(site: Site) -> None:
     arguments = ("--engine", "a=0,1", "--engine", "b=1", "--engine", "c=2")
     up = site.start("up", "--port", str(free_port()), *arguments)
     up.expect("GPU 1 is given to a and b, which may need more memory than it has")
-    wait_for(lambda: site.engine("c"), what="the engines")
-    assert site.engine("a")["gpu_ids"] == "0,1"
+    given = {"a": "0,1", "b": "1", "c": "2"}
+    wait_for(
+        lambda: given == {name: site.engine(name).get("gpu_ids") for name in given},
+        what="the engines with their GPUs",
+    )
     assert up.stop() == 0

@@ -15,21 +15,21 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.parametrize("site", DATABASES, indirect=True),
 ]
-ROWS = 80
+# Some 10 seconds of work for each, in a window of ten.
+ROWS = 300
 
 
 def test_swaps_lose_no_request_and_turn_none_into_an_error(site: Site) -> None:
     for name in ("a", "b"):
         arguments = ("--engine-args", "--max-num-seqs 8")
         site.run("addmodel", name, "--source", f"org/{name}", *arguments)
-    # Each has the engine for two seconds while the other one waits.
-    hurry = {"BATCHSITE_MODEL_WAIT": "2"}
+    batches = [seed(site, "batch", rows=ROWS, model=m, delay=0.3) for m in ("a", "b")]
+    # Each has the engine for some seconds while the other one waits.
+    hurry = {"BATCHSITE_MODEL_STAY": "2", "BATCHSITE_MODEL_WAIT": "2"}
     site.start("runengine", "--name", "gpu0", **hurry).expect("runs")
     site.start("runworker", **hurry).expect("Control worker is ready.")
     site.start("runworker", "--engine", "gpu0", **hurry).expect("is ready")
-    models = ["a", "b"] * 3
-    batches = [seed(site, "batch", rows=ROWS, model=m, delay=0.2) for m in models]
-    for batch, model in zip(batches, models, strict=True):
+    for batch, model in zip(batches, ("a", "b"), strict=True):
         wait_until_final(site, batch, timeout=300)
         row = assert_exactly_once(site, batch, ROWS)
         assert (row["completed"], row["failed"]) == (ROWS, 0)
@@ -44,4 +44,5 @@ def test_swaps_lose_no_request_and_turn_none_into_an_error(site: Site) -> None:
             if isinstance(provenance, str):
                 provenance = json.loads(provenance)
             assert provenance["model_source"] == f"org/{model}"
-    assert site.engine("gpu0")["generation"] >= 4
+    # There and back at least.
+    assert site.engine("gpu0")["generation"] >= 3
