@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 export PATH="${VENV:?run this by make test}/bin:$PATH"
 BATCHSITE_DATA=$(mktemp -d)
 export BATCHSITE_DATA
-trap 'rm -rf "$BATCHSITE_DATA"' EXIT
+# What runs beside another part ends with it.
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$BATCHSITE_DATA"' EXIT
 # Compiled code outside the checkout: hundreds of processes are started.
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX="${BATCHSITE_CACHE:?run this by make test}/bytecode"
@@ -18,6 +19,24 @@ part() {
   printf '\n== %s\n' "$name"
   "$@"
   printf '== %s took %d s\n' "$name" $((SECONDS - begin))
+}
+
+# Start what runs beside the parts that follow; its name is also its log's.
+declare -A beside
+start() {
+  local name=$1
+  shift
+  "$@" >"$BATCHSITE_DATA/$name.log" 2>&1 &
+  beside[$name]=$!
+}
+
+# Wait for it, show what it printed, and fail as it did.
+finish() {
+  local ended=0
+  wait "${beside[$1]}" || ended=$?
+  printf '\n== %s (beside the parts before)\n' "$1"
+  cat "$BATCHSITE_DATA/$1.log"
+  return $ended
 }
 
 arguments=()
@@ -47,8 +66,12 @@ case "${1:-fast}" in
     fi
     ;;
   slow)
+    # The last part needs vLLM, whose first installation takes minutes.
+    start "installation of vLLM" python manage.py installengine
     part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser and not sweep"
     part "fault sweep" pytest -n 2 --dist loadfile -rP "${arguments[@]}" -m sweep
+    # This and the three after it have one process at work at a time.
+    start "browser" env BATCHSITE_DATA="$BATCHSITE_DATA/browser" pytest "${arguments[@]}" -m browser
     part "conformance" pytest "${arguments[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" -m fuzzing
     if command -v node >/dev/null && command -v npm >/dev/null; then
@@ -59,8 +82,9 @@ case "${1:-fast}" in
     else
       echo "Node.js and npm were not found: the tests of OpenAI's Node client did not run"
     fi
-    part "browser" pytest "${arguments[@]}" -m browser
-    part "real vLLM" bash -c 'python manage.py installengine && pytest "$@" -m vllm' pytest "${arguments[@]}"
+    finish "browser"
+    finish "installation of vLLM"
+    part "real vLLM" pytest "${arguments[@]}" -m vllm
     ;;
   *)
     echo "usage: deploy/test.sh fast|slow" >&2
