@@ -34,6 +34,10 @@ def target_of(engine: Engine) -> Target | None:
     # Some more than the engine runs at once, so that a freed place is filled at once.
     gpu = bool(engine.gauges.get("gpus"))
     seqs = vllm.max_num_seqs(model.engine_args, gpu=gpu)
+    # Asked twice a second: most engines have no adapters.
+    adapters = (
+        model.adapters.filter(request_timeout__gt=0) if engine.loaded_adapters else ()
+    )
     return Target(
         engine=engine.pk,
         generation=engine.generation,
@@ -48,7 +52,7 @@ def target_of(engine: Engine) -> Target | None:
             "model_revision": model.revision,
         },
         adapters=dict(engine.loaded_adapters),
-        timeouts=_timeouts([model, *model.adapters.filter(request_timeout__gt=0)]),
+        timeouts=_timeouts([model, *adapters]),
     )
 
 

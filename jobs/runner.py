@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from . import claims, engine_side
-from .engines.client import EngineClient
+from .engines.client import AnswerTooLarge, EngineClient, EngineUnreachable
 from .flight import Snapshot, Target
 from .gatekeeping import GateKeeper
 from .models import Engine
@@ -39,8 +39,10 @@ TICK = 0.5
 HURRY = 0.05
 # A look at the queue serves so many seconds, while enough rows are here.
 LOOK_SECONDS = 2.0
-# How long to wait for the host's word after a connection broke.
-BLAME_SECONDS = 5
+# How long to wait for the host's word after a connection broke, when the engine does not
+# say that it is well: a large one takes its time to end, a busy host to see it.
+BLAME_SECONDS = 30
+PROBE_SECONDS = 2
 STUCK_SECONDS = 30
 
 
@@ -283,7 +285,11 @@ class Feeder:
             return True
         self._halted_at = self._halted_at or time.monotonic()
         waited = time.monotonic() - self._halted_at
-        if engine_side.may_be_alive(engine, target, halt) and waited < BLAME_SECONDS:
+        if (
+            engine_side.may_be_alive(engine, target, halt)
+            and waited < BLAME_SECONDS
+            and not self._is_well()
+        ):
             return False
         logger.warning("engine %s: %s", engine.name, halt.reason)
         self._target, self._halted_at = None, None
@@ -292,6 +298,22 @@ class Feeder:
         asked = self._leaving is not None and self._leaving[0] == target.generation
         engine_side.blame(engine, target, halt, asked=asked)
         return True
+
+    def _is_well(self) -> bool:
+        """Whether the engine says so: then only a connection broke."""
+        client = self._client
+        if client is None:
+            return False
+
+        async def ask() -> bool:
+            try:
+                answer = await client.get("/health", timeout=PROBE_SECONDS)
+            except (EngineUnreachable, AnswerTooLarge):
+                return False
+            return answer.status == 200
+
+        asked = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        return asked.result(STUCK_SECONDS)
 
     def _note_refused(self, snapshot: Snapshot) -> None:
         """Leave batches alone for which the engine has no endpoint, longer each time."""

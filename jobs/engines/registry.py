@@ -26,6 +26,8 @@ HINTS = {
     "--lora-modules": " Add each adapter as a model, with --base.",
 }
 ENGINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
+# A week, in seconds.
+LONGEST_TRY = 7 * 86_400
 
 
 class CannotRegister(Exception):
@@ -51,22 +53,26 @@ def add_model(
     engine_args: Sequence[str] = (),
     base: str = "",
     engines: Sequence[str] | None = None,
+    request_timeout: int | None = None,
 ) -> tuple[ServedModel, bool]:
     """Register a model that managed engines load, or change it; True when it is new.
 
     A path is made absolute and must hold a config.json, that of a LoRA adapter of `base`
     an adapter_config.json. `engines` pins the model to these alone; none: to no engine,
-    None: as it was. A failed model is enabled again. Raises CannotRegister.
+    None: as it was. `request_timeout` are the seconds for one try; 0: the site's, None:
+    as it was. A failed model is enabled again. Raises CannotRegister.
     """
     check_name(name, "model")
     if own := vllm.own_argument(engine_args):
         raise CannotRegister(f"{own} is set by Batchsite itself.{HINTS.get(own, '')}")
-    values = {
+    values: dict[str, object] = {
         "source": checked_source(source, CONFIG if base else "config.json"),
         "revision": revision,
         "engine_args": list(engine_args),
         "base": base_model(base) if base else None,
     }
+    if request_timeout is not None:
+        values["request_timeout"] = checked_timeout(request_timeout)
     with transaction.atomic():
         model, created = ServedModel.objects.select_for_update().get_or_create(
             name=name, defaults=values
@@ -81,6 +87,16 @@ def add_model(
         check_adapter(model)
         pin(model, engines)
     return model, created
+
+
+def checked_timeout(seconds: int) -> int | None:
+    """What the column holds for so many seconds; CannotRegister for no such limit."""
+    if not 0 <= seconds <= LONGEST_TRY:
+        raise CannotRegister(
+            f"{seconds} s is no limit for a request: 1 to {LONGEST_TRY:,}, or 0 for the"
+            " site's."
+        )
+    return seconds or None
 
 
 def base_model(name: str) -> ServedModel:

@@ -72,6 +72,15 @@ def test_addmodel_again_changes_the_model_and_enables_a_failed_one() -> None:
     assert (model.load_failures, model.state_reason) == (0, "")
 
 
+def test_addmodel_gives_a_model_a_limit_of_its_own_and_takes_it_away() -> None:
+    again = ("addmodel", "tiny", "--source", "org/tiny")
+    said = run(*again, "--request-timeout", "1800")
+    assert "A try may take 1,800 s." in said
+    for arguments, expected in (((), 1800), (("--request-timeout", "0"), None)):
+        run(*again, *arguments)
+        assert ServedModel.objects.get().request_timeout == expected
+
+
 def test_addmodel_leaves_a_disabled_model_disabled() -> None:
     run("addmodel", "tiny", "--source", "org/tiny")
     ServedModel.objects.update(state="disabled")
@@ -87,6 +96,8 @@ def test_addmodel_leaves_a_disabled_model_disabled() -> None:
         (["tiny", "--source", "a/b/c"], "neither a folder nor a Hugging Face id"),
         ([" tiny", "--source", "org/tiny"], "no model name"),
         (["x" * 201, "--source", "org/tiny"], "no model name"),
+        (["tiny", "--source", "o/t", "--request-timeout", "-1"], "-1 s is no limit"),
+        (["tiny", "--source", "o/t", "--request-timeout", "9999999999"], "no limit"),
         (["tiny", "--source", "o/t", "--engine-args", "--uds /x"], "--uds is set by"),
         (["t", "--source", "o/t", "--engine-args=--revision=x"], "Use --revision"),
         (["t", "--source", "o/t", "--engine-args", "'open"], "cannot be split"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from django.db.models import Sum
@@ -57,6 +58,14 @@ def running_batch(
         Chunk.objects.create(batch=batch, model=model, start=start, end=start + size)
         start += size
     return batch
+
+
+def with_wishes(batch: Batch, **test: object) -> None:
+    """Have the test engine treat the batch's requests so: `delay=0.5`."""
+    for request in batch.requests.all():
+        wishes = {"key": request.custom_id, **test}
+        request.body = json.dumps({**json.loads(request.body), "test": wishes})
+        request.save(update_fields=["body"])
 
 
 def external_engine(name: str = "ext") -> Engine:

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,54 +14,15 @@ from pytest_django import Settings
 from jobs import engine_side, health
 from jobs.models import Chunk, Engine, EngineModel, ServedModel
 from jobs.obstacles import read_site
-from jobs.runner import Feeder
 from tests.conftest import MakeBatch
 from tests.site import wait_for
 
-from .rows import running_batch
+from .rows import running_batch, with_wishes
+from .ticks import WORKER, Ticks
 
 pytestmark = pytest.mark.django_db
-WORKER = "w1"
 HOT = {"index": 0, "name": "L4", "temperature": 95, "slowdown": 93}
 MORE_THAN_ANY_DISK = 10**18
-
-
-class Ticks:
-    """A feeder whose keeper and writer run when the test says so."""
-
-    def __init__(self) -> None:
-        self.feeder = Feeder(engine_name="ext", worker=WORKER)
-        self.feeder._gatekeeper.start()
-        self.feeder._threads[0].start()
-
-    def tick(self) -> None:
-        """Look at everything once, and store what was answered."""
-        self.feeder._tick()
-        self.store()
-
-    def store(self) -> None:
-        items = []
-        while True:
-            try:
-                items.append(self.feeder._writer._items.get_nowait())
-            except queue.Empty:
-                break
-        self.feeder._writer._commit(items)
-
-    def end(self) -> None:
-        """Cut off what runs; the threads end."""
-        feeder = self.feeder
-        if not feeder._threads[0].is_alive():
-            return
-        feeder._gatekeeper.end()
-        feeder._call(feeder.submitter.drop)
-        feeder._call(feeder.submitter.abort)
-        wait_for(lambda: not feeder._call(lambda: feeder.submitter.busy))
-        if feeder._client is not None:
-            closing = feeder._client.__aexit__(None, None, None)
-            asyncio.run_coroutine_threadsafe(closing, feeder._loop).result(10)
-        feeder._soon(feeder._loop.stop)
-        feeder._threads[0].join(10)
 
 
 @pytest.fixture
@@ -155,11 +113,7 @@ def test_what_is_in_flight_ends_and_the_rest_is_given_back(
     ticks: Ticks, make_batch: MakeBatch
 ) -> None:
     batch = running_batch(make_batch, chunks=(6,))
-    for request in batch.requests.all():
-        # To the test engine: answer after half a second.
-        test = {"key": request.custom_id, "delay": 0.5}
-        request.body = json.dumps({**json.loads(request.body), "test": test})
-        request.save(update_fields=["body"])
+    with_wishes(batch, delay=0.5)
     ticks.tick()
     assert states() == ["leased"]
     gauge()

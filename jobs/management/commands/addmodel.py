@@ -4,6 +4,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.engines.registry import CannotRegister, add_model
@@ -45,6 +46,13 @@ class Command(BaseCommand):
             metavar="MODEL",
             help="the source is a LoRA adapter of this model and served beside it",
         )
+        parser.add_argument(
+            "--request-timeout",
+            type=int,
+            metavar="SECONDS",
+            help="for one try of one request; 0: the site's limit again, which is"
+            f" {settings.BATCHSITE_REQUEST_TIMEOUT}",
+        )
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
             "--engine",
@@ -69,6 +77,7 @@ class Command(BaseCommand):
                 engine_args=shlex.split(options["engine_args"]),
                 base=options["base"],
                 engines=options["engine"],
+                request_timeout=options["request_timeout"],
             )
         except ValueError as error:
             raise CommandError(f"--engine-args cannot be split: {error}.") from error
@@ -79,5 +88,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{kind} ({model.source}) {done}.")
         if pins := list(model.engines.values_list("name", flat=True)):
             self.stdout.write(f"Only {' and '.join(pins)} may load it.")
+        if model.request_timeout:
+            self.stdout.write(f"A try may take {model.request_timeout:,} s.")
         if model.state != model.State.ENABLED:
             self.stdout.write(f"It is {model.state}: enable it in the admin.")
