@@ -333,6 +333,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_100_000
 Q_CLUSTER = {
     "name": "batchsite",
     "orm": "default",
+    "broker_class": "jobs.broker.Broker",
     "cache": "queue",
     "workers": BATCHSITE_CONTROL_WORKERS,
     "queue_limit": 1,

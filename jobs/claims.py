@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Sum, When, Window
 from django.db.models.functions import Greatest, Now, RowNumber
 
+from .kept_sql import sql_of
 from .models import Batch, BatchRequest, Chunk, Engine, Suspect
 from .models.engines import STALE_SECONDS, database_time
 from .recording import ChunkLease
@@ -103,6 +105,25 @@ def claimable_work(models: Collection[str] | None) -> list[Work]:
         for pk, team, weight, priority, only, created, ends in rows
         for model in ([only] if only else several.get(pk, []))
     ]
+
+
+def anything_claimable() -> bool:
+    """Whether any chunk of any model waits, of whatever batch: a cheap first look."""
+    with connection.cursor() as cursor:
+        for sql in _claimable_sql():
+            # The empty list has a percent sign of SQLite's clock written once.
+            cursor.execute(sql, [])
+            if cursor.fetchone() is not None:
+                return True
+    return False
+
+
+@cache
+def _claimable_sql() -> list[str]:
+    """Ask for one chunk that waits, and for one whose lease has run out."""
+    some = (Chunk.objects.pending(), Chunk.objects.overdue())
+    # In the order of the partial indexes, so that they are what is read.
+    return [sql_of(chunks.order_by("batch_id").values("pk")[:1]) for chunks in some]
 
 
 def _models_of(

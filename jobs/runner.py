@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -332,9 +333,13 @@ class Feeder:
         A hundred feeders that look twice a second would keep the database busy.
         """
         age = time.monotonic() - self._seen_at
-        if self._seen is None or age > LOOK_SECONDS or self.submitter.hungry:
+        if self._seen is None or age > LOOK_SECONDS:
             return self._survey(engine)
-        return self._seen
+        if not self.submitter.hungry:
+            return self._seen
+        if claims.anything_claimable():
+            return self._survey(engine)
+        return replace(self._seen, waiting=[])
 
     def _survey(self, engine: Engine) -> engine_side.Survey:
         """What waits for the engine now, without what it refused lately."""

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from jobs.ids import may_be_id, new_batch_id
+from jobs.kept_sql import sql_of
 
 from .files import BatchFile
 from .requests import Chunk
@@ -21,10 +22,8 @@ from .words import words_of
 @cache
 def _in_team_sql() -> str:
     """Asks for a batch by its team's key and its public id, in this order."""
-    query = Batch.objects.visible_to_team(Team(pk=1)).filter(public_id="2").order_by()
-    sql, params = query.query.sql_with_params()
-    assert [str(param) for param in params] == ["1", "2"]
-    return str(sql)
+    found = Batch.objects.visible_to_team(Team(pk=1)).filter(public_id="2")
+    return sql_of(found.order_by(), 1, "2")
 
 
 class BatchQuerySet(models.QuerySet["Batch"]):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -52,9 +53,12 @@ def test_a_lease_that_ran_out_is_work_when_nothing_else_is(
     make_batch: MakeBatch,
 ) -> None:
     batch = running_batch(make_batch)
+    assert claims.anything_claimable()
     assert claim_next(external_engine()) is not None
+    assert not claims.anything_claimable()
     assert claims.claimable_work(["tiny"]) == []
-    Chunk.objects.update(lease_expires_at=timezone.now())
+    Chunk.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert claims.anything_claimable()
     assert [work.batch for work in claims.claimable_work(["tiny"])] == [batch.pk]
     assert claims.claimable_work(["other"]) == []
     # Nothing of a batch that does not run, whatever its chunks say.

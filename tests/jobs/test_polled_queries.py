@@ -18,11 +18,13 @@ pytestmark = pytest.mark.django_db
 CONDITIONS = (
     "IN ('validating', 'in_progress', 'finalizing', 'cancelling')",
     "\"state\" = 'leased'",
+    "\"state\" = 'pending'",
 )
 POLLED: dict[str, Callable[[], object]] = {
     "pokes": attendance.poke_waiting_batches,
     "shares": claims.team_load,
     "work": lambda: claims.claimable_work(["tiny"]),
+    "anything": claims.anything_claimable,
     "stages": stages.free_dead_owners,
     "places": standing.take_look,
     "progress": lambda: list(progress._passed()),

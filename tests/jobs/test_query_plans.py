@@ -148,6 +148,7 @@ def sample(site: Site) -> None:
 
 
 HOT: dict[str, Callable[[Site], Any]] = {
+    "anything": lambda site: claims.anything_claimable(),
     "survey": lambda site: engine_side.survey(site.engine),
     "survey of mixed batches": lambda site: claims._models_of(
         [site.batch.pk], ["tiny"]
