@@ -372,7 +372,7 @@ def test_who_waits_for_slow_answers_keeps_others_from_beginning(
         whole(turn)
 
     whole = deliver.Turn.drain
-    monkeypatch.setattr(deliver, "sender", slow)
+    monkeypatch.setattr(sending, "sender", slow)
     monkeypatch.setattr(deliver, "waiting_pokes", lambda _: 1)
     monkeypatch.setattr(deliver.Turn, "drain", drained)
     assert deliver.run() == f"{deliver.MOST_TO_AN_ADDRESS} attempts"
