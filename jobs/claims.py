@@ -318,5 +318,15 @@ def suspect(engine: Engine, requests: Collection[int]) -> None:
 
 def still_running(batches: Collection[int]) -> set[int]:
     """Which of these batches may go on submitting requests."""
-    running = Batch.objects.running().filter(pk__in=batches)
-    return set(running.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        running = Batch.Status.IN_PROGRESS.value
+        cursor.execute(_running_sql(len(batches)), [running, *batches])
+        return {key for (key,) in cursor.fetchall()}
+
+
+@cache
+def _running_sql(count: int) -> str:
+    """Asks which of so many batches are running, by that status and their keys."""
+    keys = [-n for n in range(count)]
+    running = Batch.objects.running().filter(pk__in=keys).order_by()
+    return sql_of(running.values("pk"), Batch.Status.IN_PROGRESS, *keys)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
@@ -52,11 +53,19 @@ class WorkerCluster:
         Conf.WORKERS = workers
         Conf.POLL = poll
         self._cluster: Cluster | None = None
+        self._woken, self._wake = os.pipe()
         self._family: frozenset[int] = frozenset()
         self._workers: frozenset[int] = frozenset()
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self.shutdown = True
+        # A pipe: whoever waits for a lock could hold it while its handler wants it.
+        os.write(self._wake, b".")
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until the signal to stop."""
+        if select.select([self._woken], [], [], seconds)[0]:
+            os.read(self._woken, 100)
 
     def start(self) -> None:
         """Fork the cluster; every process below dies with its parent."""

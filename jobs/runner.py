@@ -26,17 +26,19 @@ from . import claims, engine_side
 from .engines.client import AnswerTooLarge, EngineClient, EngineUnreachable
 from .flight import Snapshot, Target
 from .gatekeeping import GateKeeper
-from .models import Engine
+from .models import Engine, ServedModel
 from .models.engines import HEARTBEAT_SECONDS, STALE_SECONDS
 from .recording import LeaseLost, record, record_copies
 from .sampling import Sampler
 from .submitter import Submitter
-from .turns import Turns
+from .swaps import Swaps
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 TICK = 0.5
+# While the engine has all that it can take, and more of it is here.
+FULL_TICK = 1.0
 HURRY = 0.05
 # A look at the queue serves so many seconds, while enough rows are here.
 LOOK_SECONDS = 2.0
@@ -87,9 +89,9 @@ class Feeder:
         # What the engine's row says while this feeder waits for another model.
         self._awaits: tuple[str, int] | None = None
         self._halted_at: float | None = None
-        self._turns = Turns()
-        # The generation that was asked to make room, and until when it is waited for.
-        self._leaving: tuple[int, float] | None = None
+        self._swaps = Swaps(self.submitter, self._call)
+        self._models: dict[int | None, ServedModel] = {}
+        self._models_at = 0.0
         self._refused: dict[tuple[int, str], tuple[float, float]] = {}
         self._threads = [
             threading.Thread(target=self._run_loop, name="feeder-loop", daemon=True),
@@ -111,6 +113,7 @@ class Feeder:
         What is still in flight after `seconds` is cut off and will run again.
         """
         self._stop.set()
+        self.submitter.stirred.set()
         self._threads[1].join(STUCK_SECONDS)
         self._gatekeeper.end()
         self._call(self.submitter.drop)
@@ -206,16 +209,21 @@ class Feeder:
 
     def _pause(self) -> None:
         """Wait for the next tick: less when chunks fly by, work ends or a swap gets on."""
-        deadline = time.monotonic() + TICK
+        full = self.submitter.full and not self.submitter.hungry
+        deadline = time.monotonic() + (FULL_TICK if full else TICK)
         # A load takes long, the other steps of a swap do not.
         loads = self._awaits is not None and self._awaits[0] == Engine.State.LOADING
         step = 4 * HURRY if loads else HURRY
-        while not self._stop.wait(step) and time.monotonic() < deadline:
+        while not self._stop.wait(step) and (left := deadline - time.monotonic()) > 0:
             if self._claimed and self.submitter.hungry:
                 return
             if self._busy and not self.submitter.busy:
                 return
-            if self._awaits is not None and self._has_moved(self._awaits):
+            if self._awaits is None:
+                # Each wake-up takes processor time from an engine that may need it.
+                self.submitter.stirred.wait(left)
+                self.submitter.stirred.clear()
+            elif self._has_moved(self._awaits):
                 return
 
     def _has_moved(self, last: tuple[str, int]) -> bool:
@@ -229,11 +237,9 @@ class Feeder:
             return False
 
     def _tick(self) -> None:
-        """Look at everything once; twice a second, more often while chunks fly by."""
+        """Look at everything once; once or twice a second, more often while chunks fly by."""
         snapshot = self._call(self.submitter.snapshot)
-        engine = Engine.objects.select_related("loaded_model", "wanted_model").get(
-            name=self.engine_name
-        )
+        engine = self._read()
         if engine.worker_token != self.worker:
             raise engine_side.TokenLost(engine.worker_token)
         if self._writer.failed:
@@ -251,6 +257,18 @@ class Feeder:
         waiting = bool(seen.waiting) and not engine.paused
         self._note_idle(snapshot, waiting=waiting or bool(self._closed))
         self._busy = self.submitter.busy
+
+    def _read(self) -> Engine:
+        """The engine's row now, with its models as they were up to 2 s ago."""
+        engine = Engine.objects.read(self.engine_name)
+        named = {engine.loaded_model_id, engine.wanted_model_id} - {None}
+        now = time.monotonic()
+        if not named <= self._models.keys() or now - self._models_at > LOOK_SECONDS:
+            self._models = ServedModel.objects.in_bulk(named)
+            self._models_at = now
+        engine.loaded_model = self._models.get(engine.loaded_model_id)
+        engine.wanted_model = self._models.get(engine.wanted_model_id)
+        return engine
 
     def _heartbeat(self, engine: Engine, snapshot: Snapshot) -> None:
         """Every 4 s: put the leases' ends ahead and write in_flight.
@@ -296,7 +314,7 @@ class Feeder:
         self._target, self._halted_at = None, None
         self._claim_at = time.monotonic() + self._backoff
         self._backoff = min(60.0, self._backoff * 2)
-        asked = self._leaving is not None and self._leaving[0] == target.generation
+        asked = self._swaps.asked(target.generation)
         engine_side.blame(engine, target, halt, asked=asked)
         return True
 
@@ -373,7 +391,8 @@ class Feeder:
             self._call(self.submitter.drop)
             if not self._call(lambda: self.submitter.busy):
                 self._target = None
-        if engine.kind == Engine.Kind.MANAGED and self._swap(engine, seen, snapshot):
+        managed = engine.kind == Engine.Kind.MANAGED
+        if managed and self._swaps.is_on_the_way(engine, seen, snapshot):
             self._awaits = (engine.state, engine.generation)
             return False
         if target is None:
@@ -384,45 +403,6 @@ class Feeder:
             self._call(lambda: self.submitter.adjust(target))
             self._target = target
         return self._target == target
-
-    def _swap(
-        self, engine: Engine, seen: engine_side.Survey, snapshot: Snapshot
-    ) -> bool:
-        """Ask for another model when the queue wants one; True while on the way there."""
-        self._turns.note(
-            [*seen.waiting, *snapshot.works],
-            loaded=engine.loaded_model.name if engine.loaded_model else None,
-            load=snapshot.load,
-            now=time.time(),
-        )
-        if engine_side.is_swapping(engine, seen):
-            self._cut_off(engine)
-            return True
-        if self._leaving is not None and self._leaving[0] == engine.generation:
-            # The wish was taken back.
-            self._leaving = None
-        wanted = engine_side.model_to_load(engine, seen, snapshot.works, self._turns)
-        if wanted is None:
-            return engine.state != Engine.State.READY
-        self._call(self.submitter.drop)
-        left = self._call(lambda: self.submitter.in_flight)
-        limit = time.monotonic() + settings.BATCHSITE_DRAIN_SECONDS
-        if engine_side.want(engine, wanted, in_flight=left):
-            self._leaving = (engine.generation, limit)
-        return True
-
-    def _cut_off(self, engine: Engine) -> None:
-        """End what is still in flight when the engine should long hold another model.
-
-        Done here and not by the host, whose stop would look like a death.
-        """
-        leaving = self._leaving
-        if (
-            leaving is not None
-            and leaving[0] == engine.generation
-            and time.monotonic() > leaving[1]
-        ):
-            self._call(self.submitter.abort)
 
     def _connect(self, engine: Engine, target: Target) -> None:
         """A fresh connection pool for this generation, in the loop's thread."""

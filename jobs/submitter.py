@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import random
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -41,7 +42,7 @@ from .models import Result
 from .occupancy import Occupancy
 from .recording import ChunkLease
 from .scheduling import Shares, Work, rank
-from .suspects import next_suspect
+from .suspect_turns import SuspectTurns
 from .window import Window
 from .writer import GivenBack, Item, Written
 
@@ -49,8 +50,6 @@ logger = logging.getLogger(__name__)
 BACKLOG = 1000
 # Of the bodies in flight, and of the answers that are not stored yet.
 MOST_CHARACTERS = 32_000_000
-# Suspects run last; after so many seconds they run before everything else.
-SUSPECTS_WAIT = 60.0
 # After so many claims of a chunk a row that only ever fails gets its last answer.
 ROUNDS = 3
 LONGEST_WAIT = 30.0
@@ -71,14 +70,12 @@ class Submitter:
         self._tasks: dict[asyncio.Task[None], ChunkLease] = {}
         self._shares = Shares()
         self.occupancy = Occupancy()
-        # Suspects in flight, and the group that they come from.
-        self._alone = self._part = 0
+        self._suspects = SuspectTurns()
         self._lost: list[int] = []
         self._halt: Halt | None = None
         self._window = Window(1)
         self._retrying = 0
         self._refused: dict[tuple[int, str], str] = {}
-        self._suspects_since: float | None = None
         self._flying_size = 0
         self._unwritten_size = 0
         self._woken = asyncio.Event()
@@ -86,6 +83,8 @@ class Submitter:
         self.unwritten = 0
         self.successes = 0
         self._queued = 0
+        # Set when a request ends and a keeper may have something to do for it.
+        self.stirred = threading.Event()
 
     # --- called by the keeper, through the loop
 
@@ -117,6 +116,7 @@ class Submitter:
         for row in claim.rows:
             apart = row.suspect_group and not row.is_poison
             (held.suspects if apart else held.queue).append(row)
+        self._count_queued()
         self.fill()
 
     def drop(self, batches: set[int] | None = None) -> None:
@@ -180,6 +180,11 @@ class Submitter:
         return self._queued < (self._target.window if self._target else 0)
 
     @property
+    def full(self) -> bool:
+        """Whether no place in the window is free. Safe to ask from any thread."""
+        return self.in_flight >= self._window.places
+
+    @property
     def busy(self) -> bool:
         """Whether any request is under way."""
         return bool(self._tasks)
@@ -209,8 +214,8 @@ class Submitter:
         """
         fresh = self._takes_fresh_rows()
         waiting = [h for h in self._held.values() if h.due or (fresh and h.queue)]
-        if waiting and not self._suspects_are_due():
-            if self._alone:
+        if waiting and not self._suspects.are_due(self._held.values()):
+            if self._suspects.flying:
                 return None
             works = {h.claim.work for h in waiting}
             best = waiting[0].claim.work
@@ -224,7 +229,9 @@ class Submitter:
             of_best = [h for h in waiting if h.claim.work == best]
             held = next((h for h in of_best if h.due), of_best[0])
             return held, None if held.due else held.queue.popleft()
-        return self._next_suspect() if fresh else None
+        if not fresh:
+            return None
+        return self._suspects.next(self._held.values(), in_flight=self.in_flight)
 
     def _takes_fresh_rows(self) -> bool:
         """Whether rows that were not tried yet may be sent: bodies and tries are bounded.
@@ -235,31 +242,6 @@ class Submitter:
             self._flying_size < MOST_CHARACTERS
             and self._retrying < MOST_RETRYING * self._window.target
         )
-
-    def _suspects_are_due(self) -> bool:
-        """Whether suspects wait for too long; a steady queue must not starve them."""
-        if not any(h.suspects for h in self._held.values()):
-            self._suspects_since = None
-            return False
-        if self._suspects_since is None:
-            self._suspects_since = time.monotonic()
-        return time.monotonic() - self._suspects_since > SUSPECTS_WAIT
-
-    def _next_suspect(self) -> tuple[Held, Row | None] | None:
-        """Suspects run apart, in parts; see suspects.py."""
-        if self.in_flight > self._alone:
-            return None
-        waiting = [(h, row) for h in self._held.values() for row in h.suspects]
-        place = next_suspect(
-            [row for _, row in waiting], part=self._part, flying=self._alone
-        )
-        if place is None:
-            return None
-        held, row = waiting[place]
-        held.suspects.remove(row)
-        self._alone += 1
-        self._part = row.suspect_group
-        return held, row
 
     def _launch(self, held: Held, row: Row) -> None:
         held.flying += 1
@@ -293,12 +275,14 @@ class Submitter:
         self._flying_size -= size
         self._vacate(held)
         if self.in_flight == 0:
-            self._alone = self._part = 0
+            self._suspects.have_landed()
         self._settle(held)
         if self._halt is not None and not self._tasks:
             self._halt = Halt(self._halt.reason, self._halt.died, tuple(self._lost))
             self.drop()
         self.fill()
+        if self.hungry or not self._tasks:
+            self.stirred.set()
 
     def _settle(self, held: Held) -> None:
         """Let go of a chunk with nothing left to do here."""

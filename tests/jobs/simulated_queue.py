@@ -197,7 +197,7 @@ class Simulation:
         return [work for work, chunks in self.pending.items() if chunks]
 
     def _swap(self, feeder: Feeder) -> bool:
-        """As runner.Feeder._swap, and the host's part of it."""
+        """As swaps.Swaps.is_on_the_way, and the host's part of it."""
         works = {*self.claimable(), *(chunk.work for chunk in feeder.held)}
         feeder.turns.note(
             works, loaded=feeder.loaded, load=feeder.shares.load, now=self.now

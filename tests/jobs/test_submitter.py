@@ -254,7 +254,7 @@ def test_bodies_in_flight_are_bounded(
 def test_suspects_that_wait_too_long_run_before_the_rest(
     test_engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.submitter.SUSPECTS_WAIT", 0.3)
+    monkeypatch.setattr("jobs.suspect_turns.SUSPECTS_WAIT", 0.3)
 
     async def scenario() -> None:
         async with bench(test_engine, window=2) as b:

@@ -52,7 +52,8 @@ class Command(BaseCommand):
             queue=CONTROL_QUEUE,
             workers=settings.BATCHSITE_CONTROL_WORKERS,
             drain_seconds=drain_seconds,
-            poll=0.1,
+            # Each look wakes a process up, which costs more than the look itself.
+            poll=0.2,
         )
         attendance.free_what_the_dead_held()
         attendance.sweep_spool()
@@ -108,7 +109,7 @@ class Command(BaseCommand):
             time.sleep(1)
 
     def _loop(self, cluster: WorkerCluster, duty: Duty) -> None:
-        """Watch the cluster each half second; do the duty, which keeps its own time."""
+        """Watch the cluster each second; do the duty, which keeps its own time."""
         while not cluster.shutdown:
             cluster.check()
             close_old_connections()
@@ -121,7 +122,7 @@ class Command(BaseCommand):
             except (DatabaseError, InterfaceError):
                 logger.exception("the worker cannot reach the database")
                 connection.close()
-            time.sleep(0.5)
+            cluster.wait(1)
 
     def _end(self, cluster: WorkerCluster, duty: Duty) -> None:
         """Drain with the heartbeat going on, and leave; 70 when a new start is needed."""
