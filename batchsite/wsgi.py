@@ -16,8 +16,8 @@ from batchsite.accounts.installation import check_secret_key  # noqa: E402
 from batchsite.chunked import with_chunked_bodies  # noqa: E402
 
 check_secret_key()
-# With gunicorn's --preload this is done once, for all web processes that fork from here:
-# no connection may be shared, and what the first request would import is.
+# gunicorn --preload forks its processes from here. They must not share a connection, and
+# should share what the first request would otherwise have each of them import.
 connections.close_all()
 _ = get_resolver().url_patterns
 application = with_chunked_bodies(django_application)
