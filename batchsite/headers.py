@@ -23,12 +23,16 @@ PERMISSIONS_POLICY = ", ".join(
         "usb",
     )
 )
+# Of answers that no browser shows as a page.
+API_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class SecurityHeadersMiddleware:
-    """Permissions-Policy and Cross-Origin-Resource-Policy everywhere; API answers are
-    kept by no cache on the way unless they say otherwise, for X-API-Key does not tell
-    caches that they are private.
+    """Permissions-Policy and Cross-Origin-Resource-Policy everywhere; API answers, which
+    do not pass django-csp, may load nothing. They are kept by no cache on the way unless
+    they say otherwise, for X-API-Key does not tell caches that they are private.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -40,4 +44,5 @@ class SecurityHeadersMiddleware:
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if request.path_info.startswith("/v1/"):
             response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("Content-Security-Policy", API_POLICY)
         return response

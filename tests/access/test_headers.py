@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -29,12 +31,18 @@ EXPECTED = {
 }
 
 
-def check(r: Any) -> None:
+OF_THE_API = EXPECTED | {
+    "Content-Security-Policy": "base-uri 'none'; default-src 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+}
+
+
+def check(r: Any, expected: dict[str, str] = EXPECTED) -> None:
     """All security headers, and no feature of the browser allowed."""
-    found = {name: r.headers.get(name) for name in EXPECTED}
+    found = {name: r.headers.get(name) for name in expected}
     csp = found["Content-Security-Policy"] or ""
     found["Content-Security-Policy"] = "; ".join(sorted(csp.split("; ")))
-    assert found == EXPECTED
+    assert found == expected
     features = r["Permissions-Policy"].split(", ")
     assert len(features) >= 10
     assert all(feature.endswith("=()") for feature in features)
@@ -52,6 +60,7 @@ def check(r: Any) -> None:
         "/admin/login/",
         "/",
         "/favicon.ico",
+        "/v1/docs",
     ],
 )
 def test_pages_have_all_headers(client: Client, staff: User, path: str) -> None:
@@ -75,8 +84,28 @@ def test_api_answers_have_them_too_and_are_not_cached(
 ) -> None:
     r = getattr(api, method)(path)
     assert r.status_code == status
-    check(r)
+    check(r, OF_THE_API)
     assert r["Cache-Control"] == "no-store"
+
+
+def test_calls_of_the_api_bring_no_session_along(
+    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser's cookie is no key, and the middlewares for it are not passed."""
+    client.force_login(owner)
+    passed: list[str] = []
+    process = SessionMiddleware.process_request
+
+    def note(self: SessionMiddleware, request: HttpRequest) -> None:
+        passed.append(request.path)
+        process(self, request)
+
+    monkeypatch.setattr(SessionMiddleware, "process_request", note)
+    assert client.get("/v1/batches").status_code == 401
+    assert client.post("/v1/batches/x/cancel").status_code == 401
+    assert passed == []
+    assert client.get("/v1/docs").status_code == 200
+    assert passed == ["/v1/docs"]
 
 
 def test_answers_that_stand_for_djangos_own_have_them_too(
@@ -89,7 +118,7 @@ def test_answers_that_stand_for_djangos_own_have_them_too(
     r = api.get("/v1/models")
     assert r.status_code == 500
     assert r["Content-Type"] == "application/json"
-    check(r)
+    check(r, OF_THE_API)
     other = client.get("/v1/models", HTTP_HOST="evil.example.com")
     assert other.status_code == 400
     assert set(other.json()) == {"error"}
