@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs import processes
+from jobs.kept_sql import sql_of
 from jobs.models import Batch, Engine, ServedModel, Suspect
 from jobs.models.engines import STALE_SECONDS, database_time
+
+# For so long a reading is good enough while the wishes are the same.
+READ_SECONDS = 4.0
 
 
 class NotAManagedEngine(Exception):
@@ -62,6 +69,8 @@ class HostRow:
         self.token = processes.token()
         self.gpu_ids = engine.gpu_ids if gpu_ids is None else gpu_ids
         self._told = {} if reserved is None else {"reserved": reserved}
+        self._read_at = -READ_SECONDS
+        self._glimpsed: tuple[object, ...] = ()
 
     def acquire(self) -> str:
         """Take the token if its holder is silent for 15 s or provably gone.
@@ -99,8 +108,24 @@ class HostRow:
         ):
             raise LostToken(f"another host has taken over engine {self.name}")
 
+    def holds(self) -> bool:
+        """Whether what was read in the last 4 s still holds: a cheap look at the wishes.
+
+        Not what changes by itself: requests in flight, and signs of the worker's life.
+        """
+        if time.monotonic() - self._read_at >= READ_SECONDS:
+            return False
+        with connection.cursor() as cursor:
+            cursor.execute(_glimpse_sql(), [self.pk])
+            return bool(cursor.fetchone() == self._glimpsed)
+
     def read(self) -> Wishes:
         """The columns of the others; `worker_lives` means seen within 15 s."""
+        self._read_at = time.monotonic()
+        with connection.cursor() as cursor:
+            # First: what changes in between is read again.
+            cursor.execute(_glimpse_sql(), [self.pk])
+            self._glimpsed = cursor.fetchone()
         engine = (
             Engine.objects.filter(pk=self.pk)
             .annotate(
@@ -146,6 +171,15 @@ class HostRow:
         Engine.objects.filter(pk=self.pk, host_token=self.token).update(
             host_token="", host_heartbeat=None
         )
+
+
+@cache
+def _glimpse_sql() -> str:
+    """Asks for an engine's wishes, by its key."""
+    row = Engine.objects.filter(pk=0).order_by()
+    return sql_of(
+        row.values_list("wanted_model", "gpu_ids", "generation", "paused", "drained"), 0
+    )
 
 
 def may_load(engine: Engine, model: ServedModel | None) -> bool:

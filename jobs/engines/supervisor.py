@@ -170,9 +170,16 @@ class EngineHost:
             self.copy.flush()
         due = HURRY if self.copy.state == State.DRAINING else LOOK_SECONDS
         if self.wishes is None or now - self._looked >= due:
-            self.wishes = self.row.read()
             self._looked = now
-            self.adapters.tend(ready=self.copy.state == State.READY)
+            if not self._is_quiet() or not self.row.holds():
+                self.wishes = self.row.read()
+                self.adapters.tend(ready=self.copy.state == State.READY)
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing is under way, for which the row must be read as it is now."""
+        state = self.copy.state
+        serves = state == State.READY and self.adapters.are_in()
+        return self.wishes is not None and (serves or state == State.STOPPED)
 
     # --- starting
 

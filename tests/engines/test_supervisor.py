@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from jobs import processes
 from jobs.engines import gpus, hang, memory, startable, supervisor
@@ -449,6 +449,43 @@ def test_generation_on_record_counts_when_the_database_missed_it(
     host.open()
     assert Engine.objects.get().generation == 41
     host.close()
+
+
+# --- reading the row
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"wanted_model_id": 1},
+        {"paused": True},
+        {"drained": True},
+        {"gpu_ids": "3"},
+        {"generation": 9},
+    ],
+)
+def test_a_reading_holds_while_the_wishes_are_the_same(
+    columns: dict[str, Any], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    ServedModel.objects.create(pk=1, name="tiny", source="org/tiny")
+    row = HostRow("gpu0")
+    assert not row.holds()
+    row.read()
+    with django_assert_num_queries(1):
+        assert row.holds()
+    Engine.objects.update(in_flight=7, gauges={"running": 7.0})
+    assert row.holds()
+    Engine.objects.update(**columns)
+    assert not row.holds()
+    row.read()
+    assert row.holds()
+
+
+def test_a_reading_holds_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = HostRow("gpu0")
+    row.read()
+    monkeypatch.setattr("jobs.engines.hostrow.READ_SECONDS", 0)
+    assert not row.holds()
 
 
 # --- the token
