@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API's way past what only browsers need: sessions, CSRF tokens, messages, htmx.
 
-A third of what a poll cost was middlewares that do nothing for a call with an API key.
+A sixth of what a poll cost was middlewares that do nothing for a call with an API key.
 Django knows no middlewares for a part of the paths, so one before them goes on with
 what comes after them.
 """

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["LOG_LEVEL"] = "WARNING"
 
-from deploy.bench_pipeline import cpu_model, on_postgres, running_site  # noqa: E402 - needs the path above
+from deploy.bench_pipeline import batch_file, cpu_model, on_postgres, running_site  # noqa: E402 - needs the path above
 from tests.e2e.client import Running  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 
@@ -62,20 +62,15 @@ for model, kind in ((Batch, "batches"), (BatchFile, "files")):
 
 def running_batch(running: Running, rows: int) -> str:
     """A batch that keeps the engine busy; its id, once it runs."""
-    lines = [
+    bodies = (
         {
-            "custom_id": f"r{n}",
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": {
-                "model": "tiny",
-                "messages": [{"role": "user", "content": f"say {n}"}],
-                "test": {"delay": 1},
-            },
+            "model": "tiny",
+            "messages": [{"role": "user", "content": f"say {n}"}],
+            "test": {"delay": 1},
         }
         for n in range(rows)
-    ]
-    batch = running.submit("".join(json.dumps(x) + "\n" for x in lines).encode())
+    )
+    batch = running.submit(batch_file(bodies))
 
     def runs() -> bool:
         counts = running.client.batches.retrieve(batch.id).request_counts

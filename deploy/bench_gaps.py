@@ -12,7 +12,6 @@ The engine is the test engine, whose answers and loads take as long as it is tol
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -25,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["LOG_LEVEL"] = "WARNING"
 
-from deploy.bench_pipeline import cpu_model, on_postgres  # noqa: E402 - needs the path above
+from deploy.bench_pipeline import batch_file, cpu_model, on_postgres  # noqa: E402 - needs the path above
 from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.engine_journal import Entry, Reader  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
@@ -42,20 +41,14 @@ for swap in recorded_swaps("local"):
 
 def requests(batch: str, model: str) -> bytes:
     """A batch file whose requests are told apart in the engine's journal."""
-    lines = [
+    return batch_file(
         {
-            "custom_id": f"r{n}",
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": {
-                "model": model,
-                "messages": [{"role": "user", "content": f"{batch} {n}"}],
-                "test": {"key": f"{batch}-{n}", "delay": DELAY},
-            },
+            "model": model,
+            "messages": [{"role": "user", "content": f"{batch} {n}"}],
+            "test": {"key": f"{batch}-{n}", "delay": DELAY},
         }
         for n in range(ROWS)
-    ]
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+    )
 
 
 def pauses(entries: Iterable[Entry]) -> list[float]:

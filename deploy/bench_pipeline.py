@@ -19,8 +19,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from openai import OpenAI
 
@@ -53,6 +54,20 @@ def write_requests(path: Path, rows: int, size: int) -> int:
             }
             out.write(json.dumps(request) + "\n")
     return path.stat().st_size
+
+
+def batch_file(bodies: Iterable[dict[str, Any]]) -> bytes:
+    """The content of a batch file of chat completions with these bodies."""
+    lines = [
+        {
+            "custom_id": f"r{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": body,
+        }
+        for n, body in enumerate(bodies)
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 class Memory(threading.Thread):

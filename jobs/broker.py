@@ -18,7 +18,7 @@ from .kept_sql import sql_of
 class Broker(ORM):  # type: ignore[misc]  # django-q2 is untyped
     """As django-q2's own.
 
-    A pusher looks ten times a second, for ever: that took each worker one or two
+    A pusher looks several times a second, for ever: that took each worker one or two
     hundredths of a core, from an engine that may need them all.
     """
 

@@ -20,6 +20,7 @@ from jobs.models.engines import STALE_SECONDS, database_time
 
 # For so long a reading is good enough while the wishes are the same.
 READ_SECONDS = 4.0
+WISHES = ("wanted_model_id", "gpu_ids", "generation", "paused", "drained")
 
 
 class NotAManagedEngine(Exception):
@@ -122,10 +123,6 @@ class HostRow:
     def read(self) -> Wishes:
         """The columns of the others; `worker_lives` means seen within 15 s."""
         self._read_at = time.monotonic()
-        with connection.cursor() as cursor:
-            # First: what changes in between is read again.
-            cursor.execute(_glimpse_sql(), [self.pk])
-            self._glimpsed = cursor.fetchone()
         engine = (
             Engine.objects.filter(pk=self.pk)
             .annotate(
@@ -135,6 +132,7 @@ class HostRow:
             .select_related("wanted_model__base")
             .get()
         )
+        self._glimpsed = tuple(getattr(engine, column) for column in WISHES)
         annotated = vars(engine)
         return Wishes(
             now=annotated["now"],
@@ -176,10 +174,7 @@ class HostRow:
 @cache
 def _glimpse_sql() -> str:
     """Asks for an engine's wishes, by its key."""
-    row = Engine.objects.filter(pk=0).order_by()
-    return sql_of(
-        row.values_list("wanted_model", "gpu_ids", "generation", "paused", "drained"), 0
-    )
+    return sql_of(Engine.objects.filter(pk=0).order_by().values_list(*WISHES), 0)
 
 
 def may_load(engine: Engine, model: ServedModel | None) -> bool:
