@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 from knox.crypto import hash_token
@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address as client_address
 from batchsite.accounts.models import ApiKey, User
-from jobs.kept_sql import sql_of
+from jobs.kept_sql import kept_cursor, sql_of
 
 from .throttling import count_call, count_failure
 
@@ -88,7 +88,7 @@ def key_of(digest: str) -> ApiKey | None:
     read_at, key = _remembered.get(digest, (0.0, None))
     if key is None or time.monotonic() - read_at >= REMEMBERED_SECONDS:
         return _read_key(digest)
-    with connection.cursor() as cursor:
+    with kept_cursor() as cursor:
         cursor.execute(_standing_sql(), [digest])
         found = cursor.fetchone()
     if found is None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from jobs.ids import may_be_id, new_batch_id
-from jobs.kept_sql import sql_of
+from jobs.kept_sql import kept_rows, sql_of
 
 from .files import BatchFile
 from .requests import Chunk
@@ -50,7 +50,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """
         if not may_be_id(public_id):
             return None
-        return next(iter(self.raw(_in_team_sql(), [team.pk, public_id])), None)
+        return next(iter(kept_rows(Batch, _in_team_sql(), team.pk, public_id)), None)
 
     def for_list(self) -> BatchQuerySet:
         """With everything that a list row or the API object shows."""
