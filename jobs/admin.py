@@ -30,6 +30,7 @@ from .models import (
     Engine,
     EngineEvent,
     EngineModel,
+    FailureCount,
     IdempotencyKey,
     Measurement,
     Result,
@@ -303,6 +304,13 @@ class BatchEventAdmin(ReadOnly):
 admin.site.register(WebhookEndpoint, WebhookEndpointAdmin)
 admin.site.register(WebhookDelivery, WebhookDeliveryAdmin)
 admin.site.register(WebhookAttempt, WebhookAttemptAdmin)
+
+
+@admin.register(FailureCount)
+class FailureCountAdmin(ReadOnly):
+    list_display = ["batch", "error_class", "hour", "rows", "newest_at"]
+    list_select_related = ["batch"]
+    search_fields = ["=batch__public_id", "error_class"]
 
 
 @admin.register(Suspect)

@@ -26,7 +26,7 @@ from . import disks, intake, lifecycle
 from .ids import batch_request_id, request_id
 from .models import Batch, BatchFile, BatchRequest, Chunk, Result
 from .models.engines import database_time
-from .recording import COPIES_AT_ONCE, copy_of, fill
+from .recording import COPIES_AT_ONCE, copy_of, insert
 
 if TYPE_CHECKING:
     from .stages import StageLease
@@ -148,8 +148,7 @@ def _store(batch: Batch, lease: StageLease, results: list[Result]) -> None:
             failed=F("failed") + failed,
             result_seq=F("result_seq") + len(results),
         )
-        fill(batch.pk, results)
-        Result.objects.bulk_create(results)
+        insert(batch.pk, results)
 
 
 @dataclass(slots=True)

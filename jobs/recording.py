@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from django.db import DataError, transaction
 from django.db.models import F
 
+from . import failures
 from .models import Batch, BatchRequest, Chunk, Result
 from .models.engines import STALE_SECONDS, database_time
 
@@ -105,15 +106,19 @@ def copy_of(row: BatchRequest) -> Result:
     )
 
 
-def fill(batch_pk: int, results: Sequence[Result]) -> None:
-    """Give results their batch and seq, after the UPDATE that counted them.
+def insert(batch_pk: int, results: Sequence[Result]) -> None:
+    """Store results, after the UPDATE of their batch that counted them.
 
-    The updated row is locked, so that the numbers up to result_seq are ours.
+    They get their batch, seq and class of error here. The updated row is locked, so
+    that the numbers up to result_seq are ours.
     """
     top = Batch.objects.values_list("result_seq", flat=True).get(pk=batch_pk)
     for seq, result in enumerate(results, start=top - len(results) + 1):
         result.batch_id = batch_pk
         result.seq = seq
+        result.error_class = failures.class_of(result)
+    Result.objects.bulk_create(results)
+    failures.count(batch_pk, results)
 
 
 def _store(lease: ChunkLease, results: list[Result], *, done: bool) -> int:
@@ -166,8 +171,7 @@ def _transaction(lease: ChunkLease, results: list[Result], *, done: bool) -> Non
         if not ours:
             raise LeaseLost(lease)
         if results:
-            fill(lease.batch, results)
-            Result.objects.bulk_create(results)
+            insert(lease.batch, results)
         if done and not Chunk.objects.open().filter(batch_id=lease.batch).exists():
             # The row of the batch is locked: of two last chunks one sees the other done.
             from .tasks import poke_stage

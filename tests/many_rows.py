@@ -168,12 +168,14 @@ def fill_batch(batch: int, sizes: Sizes) -> None:
         cursor.execute(
             'INSERT INTO jobs_result (request_id, batch_id, "index", seq, outcome,'
             " status_code, engine_request_id, body, error_code, error_message,"
-            " finish_reason, input_tokens, cached_tokens, output_tokens,"
+            " error_class, finish_reason, input_tokens, cached_tokens, output_tokens,"
             " reasoning_tokens, attempts, provenance, created_at) "
             'SELECT id, batch_id, "index", run_order + 1,'
             " CASE WHEN run_order %% 10 = 9 THEN 'failed' ELSE 'completed' END,"
             " CASE WHEN run_order %% 10 = 9 THEN 400 ELSE 200 END,"
-            " '', %s, '', '', 'stop', 8, 0, 16, 0, 1, '{}', CURRENT_TIMESTAMP"
+            " '', %s, '', '',"
+            " CASE WHEN run_order %% 10 = 9 THEN 'http_400' ELSE '' END,"
+            " CASE WHEN run_order %% 10 = 9 THEN '' ELSE 'stop' END, 8, 0, 16, 0, 1, '{}', CURRENT_TIMESTAMP"
             " FROM jobs_batchrequest WHERE batch_id = %s AND run_order < %s",
             [ANSWER.ljust(sizes.length), batch, sizes.done],
         )

@@ -18,9 +18,10 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import AuditEvent, Team
 from batchsite.accounts.people import record
 from jobs.access import person
+from jobs.web import spreadsheets
 from jobs.web.conditional import page
 
-from . import audit_lines, spreadsheets
+from . import audit_lines
 from .forms import AuditFilterForm
 from .team import get_team_for
 

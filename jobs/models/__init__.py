@@ -16,7 +16,7 @@ from .estimates import BatchEstimate
 from .events import BatchEvent, EngineEvent
 from .files import BatchFile
 from .requests import BatchRequest, Chunk
-from .results import Result, Suspect
+from .results import FailureCount, Result, Suspect
 from .uploads import IdempotencyKey, Upload, UploadPart
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -30,6 +30,7 @@ __all__ = [
     "Engine",
     "EngineEvent",
     "EngineModel",
+    "FailureCount",
     "IdempotencyKey",
     "Measurement",
     "Result",

@@ -45,6 +45,11 @@ class Result(models.Model):
     body = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
+    error_class = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="What the row has in common with others that failed; jobs/failures.py.",
+    )
     finish_reason = models.CharField(max_length=32, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
     cached_tokens = models.PositiveIntegerField(default=0)
@@ -69,6 +74,18 @@ class Result(models.Model):
                 name="result_failed",
                 condition=Q(outcome="failed"),
             ),
+            # read by the groups of failed rows
+            models.Index(
+                fields=["batch", "error_class", "index"],
+                name="result_by_error",
+                condition=Q(outcome="failed"),
+            ),
+            # read by the filter for how answers ended; nearly all end with "stop"
+            models.Index(
+                fields=["batch", "finish_reason", "index"],
+                name="result_by_finish",
+                condition=~Q(finish_reason__in=["", "stop"]),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -85,10 +102,42 @@ class Result(models.Model):
                 | Q(status_code__isnull=True, body="") & ~Q(error_code=""),
                 name="result_answer_or_error",
             ),
+            models.CheckConstraint(
+                condition=Q(outcome="completed", error_class="")
+                | Q(outcome="failed") & ~Q(error_class=""),
+                name="result_failed_has_class",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.batch_id}#{self.index} {self.outcome}"
+
+
+class FailureCount(models.Model):
+    """How many rows of a batch failed with errors of one class within an hour.
+
+    Moves in the transaction that stores the rows, so that no page counts them.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="failure_counts")
+    error_class = models.CharField(max_length=64)
+    hour = models.DateTimeField()
+    rows = models.PositiveIntegerField()
+    newest_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # read by the failures of the last day
+            models.Index(fields=["hour"], name="failure_count_hour")
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["batch", "error_class", "hour"], name="failure_count_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id} {self.error_class}: {self.rows}"
 
 
 class Suspect(models.Model):

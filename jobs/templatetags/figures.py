@@ -114,6 +114,12 @@ def percent(part: float | None) -> str:
 
 
 @register.filter
+def milliseconds(count: int) -> str:
+    """A latency as `320 ms` or `4.1 s`."""
+    return f"{count} ms" if count < 1000 else f"{count / 1000:,.1f} s"
+
+
+@register.filter
 def size(count: int | None) -> str:
     """Bytes in decimal units: 70 GB."""
     if count is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from batchsite.accounts.addresses import client_address
 from jobs import changes, idempotency, lifecycle, retry, submit
@@ -17,7 +17,9 @@ from jobs.refusals import Refused
 from jobs.templatetags.figures import title_of
 
 from . import detail
+from .conditional import page
 from .retry_form import RetryForm, may_retry
+from .selection import Unclear, selection
 
 
 @require_POST
@@ -76,25 +78,47 @@ def _set_paused(request: HttpRequest, code: str, *, paused: bool) -> HttpRespons
     return redirect("batch-detail", code=batch.public_id)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def batch_retry(request: HttpRequest, code: str) -> HttpResponse:
-    """Make a batch of the failed rows and go there; a form sent twice makes one."""
+    """Make a batch of failed or chosen rows and go there; a form sent twice makes one.
+
+    A GET shows the form for the rows that the address names, as selection.py reads it.
+    """
     batch = get_batch(request, code, right="batches:write")
     if not may_retry(batch):
         messages.warning(
-            request, "Nothing to retry: no request of an ended batch failed."
+            request, "Nothing to run again: the batch has not ended, or ran nothing."
         )
         return redirect("batch-detail", code=batch.public_id)
+    if request.method != "POST":
+        return _retry_page(request, batch)
     form = RetryForm(request.POST, batch=batch)
     child = _child(request, batch, form) if form.is_valid() else None
     if child is None:
-        return detail.whole_page(request, batch, retry_form=form)
+        return _retry_page(request, batch, form)
     messages.success(
         request,
-        f"The failed requests of “{title_of(batch)}” run once more, in this batch.",
+        f"{child.expected_requests:,} requests of “{title_of(batch)}” run once more, in this batch.",
     )
     return redirect("batch-detail", code=child.public_id)
+
+
+def _retry_page(
+    request: HttpRequest, batch: Batch, form: RetryForm | None = None
+) -> HttpResponse:
+    """The form, and what it is about."""
+    query = request.GET if form is None else QueryDict(form.data.get("rows", ""))
+    try:
+        chosen = selection(batch, query)
+    except Unclear as unclear:
+        messages.warning(request, str(unclear))
+        return redirect("batch-results", code=batch.public_id)
+    ctx = detail.tab_context(request, batch, tab="results") | {
+        "retry_form": form or RetryForm(batch=batch, rows=chosen.query),
+        "chosen": chosen,
+    }
+    return page(request, "jobs/batch_retry.html", ctx)
 
 
 def _child(request: HttpRequest, batch: Batch, form: RetryForm) -> Batch | None:
@@ -114,6 +138,8 @@ def _child(request: HttpRequest, batch: Batch, form: RetryForm) -> Batch | None:
     except Refused as refused:
         field = refused.param if refused.param in form.fields else None
         form.add_error(field, refused.message)
+    except Unclear as unclear:
+        form.add_error(None, str(unclear))
     except idempotency.KeyReused:
         form.add_error(
             None, "This form was sent already, with other values. Open the page anew."

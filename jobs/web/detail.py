@@ -14,17 +14,29 @@ from batchsite.accounts.permissions import user_may
 from jobs import standing
 from jobs.access import get_batch, person
 from jobs.models import Batch, BatchEstimate, Result
+from jobs.result_search import ResultFilter, search
 from jobs.templatetags.figures import duration
 
-from . import engines, pages, previews
+from . import engines, previews
 from .conditional import fragment, page
 from .progress import progress, spoken_range
-from .retry_form import RetryForm, may_retry
 
 # Error lists are read on the page up to here; the report holds all of them.
 SHOWN_ERRORS = 100
-EVENTS = 50
+EVENTS = 12
 SHOWN_RETRIES = 10
+FIRST_RESULTS = 10
+FIRST_FAILURES = 5
+# Each with its word; the address is "batch-" and the name.
+TABS = (
+    ("detail", "Overview"),
+    ("results", "Results"),
+    ("errors", "Errors"),
+    ("log", "Log"),
+    ("config", "Config"),
+    ("api", "API"),
+)
+FAILED = ResultFilter(outcome=Result.Outcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +58,42 @@ def batch_detail(request: HttpRequest, code: str) -> HttpResponse:
     return whole_page(request, batch)
 
 
-def whole_page(
-    request: HttpRequest, batch: Batch, *, retry_form: RetryForm | None = None
-) -> HttpResponse:
-    """The batch's page; with a form for its retry that was refused, open at it."""
-    outcome = request.GET.get("outcome", "")
-    after = _whole(request.GET.get("after"), default=-1)
-    rows = pages.results(batch, outcome=outcome, after=after)
-    more = len(rows) > pages.RESULTS
-    rows = rows[: pages.RESULTS]
-    ctx = _live(batch, seen=batch.result_seq) | _around(request, batch)
+def whole_page(request: HttpRequest, batch: Batch) -> HttpResponse:
+    """The batch's overview."""
+    ctx = tab_context(request, batch, tab="detail") | _around(request, batch)
+    rows = search(batch, ResultFilter(), limit=FIRST_RESULTS).rows
     ctx |= {
         "rows": [previews.row(result) for result in rows],
-        "next_after": rows[-1].index if rows and more else None,
-        "after": after,
-        "outcome": outcome,
-        "outcomes": Result.Outcome.values,
         "failures": _failures(batch),
         **_lineage(batch),
     }
-    if retry_form is not None:
-        ctx["retry_form"] = retry_form
     return page(request, "jobs/batch_detail.html", ctx)
+
+
+def tab_context(request: HttpRequest, batch: Batch, *, tab: str) -> dict[str, Any]:
+    """What stands above every tab of a batch: its head, the tabs, the live numbers."""
+    return {
+        **_live(batch, seen=batch.result_seq),
+        **_actions(request, batch),
+        "tab": tab,
+        "tabs": TABS,
+    }
 
 
 def _batch_poll(request: HttpRequest, batch: Batch) -> HttpResponse:
     """The live numbers; and what else changed since the page that asks was written."""
-    seen = _whole(request.GET.get("seq"), default=0)
-    ctx = _live(batch, seen=seen)
+    seen = whole(request.GET.get("seq"), default=0)
+    tab = request.GET.get("tab", "detail")
+    ctx = _live(batch, seen=seen) | {"tab": tab, "tabs": TABS}
     moved = request.GET.get("was") != state_of(batch)
-    failed_before = _whole(request.GET.get("failed"), default=0)
+    failed_before = whole(request.GET.get("failed"), default=0)
     if moved:
-        ctx |= _around(request, batch)
-    if batch.failed > failed_before and failed_before < pages.FIRST_FAILURES:
+        ctx |= _actions(request, batch)
+        ctx |= _around(request, batch) if tab == "detail" else {}
+    if tab == "detail" and batch.failed > failed_before < FIRST_FAILURES:
         ctx["failures"] = _failures(batch)
     ctx |= {"moved": moved, "oob": True}
-    shown = (ctx["progress"].shown, batch.completed, batch.failed, seen, moved)
+    shown = (ctx["progress"].shown, batch.completed, batch.failed, seen, moved, tab)
     return fragment(request, "jobs/_batch_poll.html", ctx, shown)
 
 
@@ -113,8 +125,6 @@ def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
     """What changes only with the status: the timeline, files, errors, actions."""
     errors = (batch.errors or {}).get("data") or []
     events = list(batch.events.order_by("-pk")[:EVENTS])
-    may_write = user_may(person(request), batch.team, "batches:write")
-    retries = may_write and may_retry(batch)
     return {
         "steps": _steps(batch),
         "files": [
@@ -130,8 +140,16 @@ def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
         "more_errors": max(len(errors) - SHOWN_ERRORS, 0),
         "expected": expectation(batch),
         "events": events,
+    }
+
+
+def _actions(request: HttpRequest, batch: Batch) -> dict[str, Any]:
+    """What the person may do with the batch as it is."""
+    may_write = user_may(person(request), batch.team, "batches:write")
+    ended = batch.is_terminal and batch.total > 0
+    return {
         "may_write": may_write,
-        "retry_form": RetryForm(batch=batch) if retries else None,
+        "can_retry": may_write and ended,
         "can_change": batch.status in standing.WAITING,
     }
 
@@ -189,11 +207,11 @@ def _steps(batch: Batch) -> list[dict[str, Any]]:
 def _failures(batch: Batch) -> list[previews.Row]:
     if not batch.failed:
         return []
-    rows = pages.results(batch, outcome=Result.Outcome.FAILED)
-    return [previews.row(result) for result in rows[: pages.FIRST_FAILURES]]
+    found = search(batch, FAILED, limit=FIRST_FAILURES)
+    return [previews.row(result) for result in found.rows]
 
 
-def _whole(text: str | None, *, default: int) -> int:
+def whole(text: str | None, *, default: int) -> int:
     """A whole number of the address that fits a column, else the default."""
     try:
         number = int(text or "")

@@ -6,20 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, F, TextField, Value, When
-from django.db.models.functions import Length, Substr
 from django.http import QueryDict
 
 from batchsite.accounts.models import User
-from jobs.models import Batch, Result
+from jobs.models import Batch
 from jobs.templatetags.figures import stalled_for
 
 BATCHES = 50
-RESULTS = 25
-FIRST_FAILURES = 5
-# Longer answers are not parsed for a preview; their first characters are shown.
-PARSED_CHARACTERS = 60_000
-SHOWN_CHARACTERS = 600
 
 FILTERS: dict[str, tuple[str, ...]] = {
     "active": tuple(Batch.ACTIVE),
@@ -93,33 +86,3 @@ def batches(user: User, query: QueryDict) -> BatchPage:
 def active_count(user: User) -> int:
     """How many of the user's batches are not in a final status."""
     return Batch.objects.visible_to(user).active().count()
-
-
-def results(batch: Batch, *, outcome: str = "", after: int = -1) -> list[Result]:
-    """One page of results and one more in input order, answers shortened in SQL.
-
-    Each has `answer` (the whole body when it is short enough to parse) and `start`
-    (its first characters). Bodies of megabytes never reach this process.
-    """
-    # Not with_custom_ids(): its defer() would meet only().
-    found = Result.objects.filter(batch=batch, index__gt=after)
-    if outcome == Result.Outcome.FAILED:
-        found = found.failed()
-    elif outcome in Result.Outcome.values:
-        found = found.filter(outcome=outcome)
-    return list(
-        found.select_related("request")
-        .defer("body", "request__body")
-        .annotate(
-            length=Length("body"),
-            start=Substr("body", 1, SHOWN_CHARACTERS),
-        )
-        .annotate(
-            answer=Case(
-                When(length__lte=PARSED_CHARACTERS, then=F("body")),
-                default=Value(""),
-                output_field=TextField(),
-            )
-        )
-        .order_by("index")[: RESULTS + 1]
-    )

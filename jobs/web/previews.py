@@ -1,95 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an answer says, in one line. Answers are hostile text: only plain text leaves here."""
+"""What a result says, in one line of a table."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
+from jobs.answer_texts import asked_text, seen_text
 from jobs.models import Result
+from jobs.result_search import SHOWN_CHARACTERS, is_failed
 from jobs.templatetags.figures import printable
-
-from .pages import SHOWN_CHARACTERS
 
 
 @dataclass(frozen=True)
 class Row:
-    """A result as the table shows it."""
+    """A result as the table shows it; both texts are plain and short."""
 
     result: Result
     text: str
     failed: bool
+    asked: str = ""
 
 
 def row(result: Result) -> Row:
-    """The result with its answer or error in plain text."""
-    failed = result.outcome == Result.Outcome.FAILED
-    text = failure(result) if failed else answer(result)
-    return Row(result, printable(text)[:SHOWN_CHARACTERS], failed)
-
-
-def failure(result: Result) -> str:
-    """Why a row failed: our own words, or the engine's message."""
-    if result.error_code:
-        return result.error_message or result.error_code
-    body = _parsed(result)
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
-        return str(error["message"])
-    return str(error) if isinstance(error, str) else _start(result)
-
-
-def answer(result: Result) -> str:
-    """The text of an answer of any endpoint, else the start of its JSON."""
-    body = _parsed(result)
-    if not isinstance(body, dict):
-        return _start(result)
-    for read in (_choice, _response, _embedding):
-        if text := read(body):
-            return text
-    return _start(result)
-
-
-def _parsed(result: Result) -> Any:
-    try:
-        return json.loads(getattr(result, "answer", "") or "null")
-    except (ValueError, RecursionError):
-        return None
-
-
-def _members(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list; nothing for whatever else an engine may have sent."""
-    if not isinstance(value, list):
-        return []
-    return [member for member in value if isinstance(member, dict)]
-
-
-def _start(result: Result) -> str:
-    return str(getattr(result, "start", ""))
-
-
-def _choice(body: dict[str, Any]) -> str:
-    """Chat and plain completions: the first choice's text, or the tools it calls."""
-    first = next(iter(_members(body.get("choices"))), {})
-    message = first.get("message")
-    if not isinstance(message, dict):
-        return str(first.get("text") or "")
-    if message.get("tool_calls"):
-        return f"calls {json.dumps(message['tool_calls'], ensure_ascii=False)}"
-    return str(message.get("content") or message.get("reasoning") or "")
-
-
-def _response(body: dict[str, Any]) -> str:
-    """The Responses endpoint: its output texts."""
-    texts = [
-        str(part.get("text", ""))
-        for item in _members(body.get("output"))
-        for part in _members(item.get("content"))
-    ]
-    return "\n".join(text for text in texts if text)
-
-
-def _embedding(body: dict[str, Any]) -> str:
-    vector = next(iter(_members(body.get("data"))), {}).get("embedding")
-    return f"{len(vector):,} numbers" if isinstance(vector, list) else ""
+    """The result with what was asked, and its answer or error."""
+    asked = asked_text(result).strip()
+    return Row(
+        result,
+        printable(seen_text(result))[:SHOWN_CHARACTERS],
+        is_failed(result),
+        printable(asked)[:SHOWN_CHARACTERS],
+    )

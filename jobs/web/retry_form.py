@@ -19,12 +19,14 @@ from jobs.api.errors import ApiError
 from jobs.api.parsers import JSONBody
 from jobs.models import Batch, ServedModel
 
+from .selection import Selection, selection
+
 CHAT = "/v1/chat/completions"
 
 
 def may_retry(batch: Batch) -> bool:
-    """Whether the batch has ended and left failed requests."""
-    return batch.is_terminal and batch.failed > 0
+    """Whether the batch has ended and left requests that can run once more."""
+    return batch.is_terminal and batch.total > 0
 
 
 def _token() -> str:
@@ -32,9 +34,13 @@ def _token() -> str:
 
 
 class RetryForm(forms.Form):
-    """The failed requests of a batch once more; what is left empty stays as it is."""
+    """Requests of a batch once more; what is left empty stays as it is.
+
+    `rows` names them as the address of selection.py does; empty: the failed ones.
+    """
 
     token = forms.CharField(required=False, widget=forms.HiddenInput, initial=_token)
+    rows = forms.CharField(required=False, max_length=20_000, widget=forms.HiddenInput)
     model = forms.ChoiceField(
         required=False, widget=forms.Select(attrs={"class": "field"})
     )
@@ -61,8 +67,10 @@ class RetryForm(forms.Form):
         ),
     )
 
-    def __init__(self, data: QueryDict | None = None, *, batch: Batch) -> None:
-        super().__init__(data, auto_id="retry_%s")
+    def __init__(
+        self, data: QueryDict | None = None, *, batch: Batch, rows: str = ""
+    ) -> None:
+        super().__init__(data, auto_id="retry_%s", initial={"rows": rows})
         self.batch = batch
         names = ServedModel.objects.enabled().values_list("name", flat=True)
         model = self.fields["model"]
@@ -74,6 +82,10 @@ class RetryForm(forms.Form):
     def clean_token(self) -> str:
         """The form's own token; another one where none came."""
         return str(self.cleaned_data["token"])[:64] or _token()
+
+    def chosen(self) -> Selection:
+        """The requests that the form is about; Unclear when it does not say so."""
+        return selection(self.batch, QueryDict(self.cleaned_data.get("rows", "")))
 
     def clean_body(self) -> dict[str, Any] | None:
         """The object, or None when nothing was written."""
@@ -93,7 +105,10 @@ class RetryForm(forms.Form):
         return body
 
     def arguments(self) -> dict[str, Any]:
-        """What retry.prepared takes."""
+        """What retry.prepared takes; Unclear as of `chosen`."""
+        return {"custom_ids": self.chosen().custom_ids(), **self._changes()}
+
+    def _changes(self) -> dict[str, Any]:
         given = self.cleaned_data
         return {
             "model": given["model"] or None,
@@ -106,5 +121,7 @@ class RetryForm(forms.Form):
         address = f"/batches/{self.batch.public_id}/retry/"
         return (
             f"page-{self.cleaned_data['token']}",
-            idempotency.fingerprint(address, self.arguments()),
+            idempotency.fingerprint(
+                address, {**self._changes(), "rows": self.cleaned_data["rows"]}
+            ),
         )

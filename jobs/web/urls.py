@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import actions, detail, engine_actions, views
+from . import actions, batch_tabs, detail, engine_actions, results, views
 
 # included at the root
 job_urls: list[URLPattern] = [
@@ -13,6 +13,26 @@ job_urls: list[URLPattern] = [
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),
     path("batches/<str:code>/resume/", actions.batch_resume, name="batch-resume"),
     path("batches/<str:code>/retry/", actions.batch_retry, name="batch-retry"),
+    path("batches/<str:code>/results/", results.result_list, name="batch-results"),
+    path(
+        "batches/<str:code>/results/export/",
+        results.result_export_file,
+        name="batch-results-export",
+    ),
+    path(
+        "batches/<str:code>/results/<int:index>/",
+        results.result_detail,
+        name="batch-result",
+    ),
+    path("batches/<str:code>/errors/", batch_tabs.batch_errors, name="batch-errors"),
+    path("batches/<str:code>/log/", batch_tabs.batch_log, name="batch-log"),
+    path(
+        "batches/<str:code>/log/export/",
+        batch_tabs.batch_log_file,
+        name="batch-log-export",
+    ),
+    path("batches/<str:code>/config/", batch_tabs.batch_config, name="batch-config"),
+    path("batches/<str:code>/api/", batch_tabs.batch_api, name="batch-api"),
     path(
         "batches/<str:code>/error-report/",
         views.batch_error_report,

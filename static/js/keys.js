@@ -35,7 +35,8 @@
     for (const control of document.querySelectorAll("[data-key]")) {
       if (control.dataset.key === event.key && !control.disabled) {
         event.preventDefault();
-        control.click();
+        if (control.matches("input")) control.focus();
+        else control.click();
         return;
       }
     }

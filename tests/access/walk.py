@@ -21,6 +21,7 @@ from jobs.models import Engine, ServedModel, Upload
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
+from tests.web import rows
 
 TABLE = Path(__file__).with_name("table.md")
 ROLES = ("nobody", "stranger", "viewer", "member", "curator", "owner", "staff")
@@ -181,6 +182,7 @@ def _values(
     made = batch(
         status="in_progress", total=2, error_report=stored.storage_name, model="tiny"
     )
+    rows.answer(made, [rows.chat("yes")])
     ServedModel.objects.create(name="tiny", source="tiny")
     engine = Engine.objects.create(name="gpu0", kind=Engine.Kind.MANAGED)
     upload = Upload.objects.create(
@@ -200,6 +202,7 @@ def _values(
     return {
         "batches/code": made.public_id,
         "batch_id": made.public_id,
+        "index": "0",
         "files/code": stored.public_id,
         "file_id": stored.public_id,
         "upload_id": upload.public_id,

@@ -49,13 +49,49 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/{paused}/"),
         Visit("/batches/{finalizing}/"),
         Visit("/batches/{completed}/"),
-        Visit("/batches/{retried}/?outcome=failed"),
+        Visit("/batches/{retried}/"),
         Visit("/batches/{failed}/"),
         Visit("/batches/{refused}/"),
         Visit("/batches/{cancelled}/"),
         Visit("/batches/{expired}/"),
         Visit("/batches/batch_nothing/", status=404),
     ],
+    "batch-results": [
+        Visit("/batches/{running}/results/"),
+        Visit("/batches/{retried}/results/"),
+        Visit("/batches/{retried}/results/?with={running}"),
+        Visit("/batches/{retried}/results/?tokens_min=x&with=none"),
+        Visit("/batches/{running}/results/?q=nowhere"),
+        Visit("/batches/{validating}/results/"),
+    ],
+    "batch-result": [
+        *(
+            Visit(f"/batches/{{running}}/results/0/?view={view}")
+            for view in ("rendered", "raw", "json", "request", "provenance")
+        ),
+        Visit("/batches/{running}/results/31/", shows="row-31"),
+        Visit("/batches/{running}/results/0/?with={retried}"),
+    ],
+    "batch-errors": [
+        Visit("/batches/{running}/errors/"),
+        Visit("/batches/{retried}/errors/"),
+        Visit("/batches/{failed}/errors/"),
+        Visit("/batches/{validating}/errors/", shows="Nothing has failed"),
+    ],
+    "batch-log": [
+        Visit("/batches/{running}/log/"),
+        Visit("/batches/{running}/log/?level=warnings"),
+    ],
+    "batch-config": [
+        Visit("/batches/{running}/config/"),
+        Visit("/batches/{cancelled}/config/"),
+    ],
+    "batch-api": [
+        Visit("/batches/{running}/api/"),
+        Visit("/batches/{cancelled}/api/?in=python"),
+        Visit("/batches/{completed}/api/?in=node"),
+    ],
+    "batch-retry": [Visit("/batches/{retried}/retry/?error=context_length_exceeded")],
     "engine-list": [
         Visit("/engines/"),
         Visit("/engines/", "staff", shows="Engines"),
@@ -119,6 +155,8 @@ NO_PAGE = {
     "favicon": "goes to the picture",
     "alarm-list": "a part of a page",
     "batch-error-report": "a download",
+    "batch-log-export": "a download",
+    "batch-results-export": "a download",
     "file-download": "a download",
     "team-audit-export": "a download",
     **dict.fromkeys(
@@ -132,7 +170,6 @@ NO_PAGE = {
             "engine-resume",
             "batch-pause",
             "batch-resume",
-            "batch-retry",
             "team-people-add",
             "team-people-role",
             "team-people-remove",

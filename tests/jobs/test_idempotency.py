@@ -86,7 +86,13 @@ def test_a_repeated_call_is_answered_although_its_address_is_not_allowed_any_mor
         run_order=0,
     )
     Result.objects.create(
-        request=row, batch=parent, index=0, seq=1, outcome="failed", error_code="x"
+        request=row,
+        batch=parent,
+        index=0,
+        seq=1,
+        outcome="failed",
+        error_code="x",
+        error_class="x",
     )
     path, body = {
         "create": ("/v1/batches", GOOD),

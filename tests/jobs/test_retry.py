@@ -26,8 +26,17 @@ BODY = (
 
 RESULTS: dict[str, dict[str, Any]] = {
     "c": {"outcome": "completed", "status_code": 200, "body": "{}"},
-    "f": {"outcome": "failed", "status_code": 400, "body": "{}"},
-    "x": {"outcome": "failed", "error_code": "batch_expired"},
+    "f": {
+        "outcome": "failed",
+        "status_code": 400,
+        "body": "{}",
+        "error_class": "http_400",
+    },
+    "x": {
+        "outcome": "failed",
+        "error_code": "batch_expired",
+        "error_class": "batch_expired",
+    },
 }
 
 

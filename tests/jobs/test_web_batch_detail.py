@@ -13,7 +13,6 @@ from pytest_django import DjangoAssertNumQueries
 from batchsite.accounts.models import User
 from jobs import lifecycle, standing
 from jobs.models import Batch, BatchEvent
-from jobs.web import pages
 from tests.conftest import MakeBatch
 from tests.web import rows
 
@@ -170,25 +169,17 @@ def test_first_failed_rows_name_custom_id_and_message(
     assert "first 5 of 7" in failures
 
 
-def test_results_are_paged_by_keyset_and_filtered(
-    client: Client, owner: User, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+def test_the_first_results_lead_to_all_of_them(
+    client: Client, owner: User, make_batch: MakeBatch
 ) -> None:
-    monkeypatch.setattr(pages, "RESULTS", 2)
     batch = rows.running(make_batch)
-    rows.answer(batch, [rows.chat("yes")] * 3, failed=[rows.CONTEXT_ERROR] * 2)
+    rows.answer(batch, [rows.chat("yes")] * 12)
     client.force_login(owner)
-    address = f"/batches/{batch.public_id}/"
 
-    first = client.get(address).content.decode()
-    second = client.get(f"{address}?after=1").content.decode()
-    failed = client.get(f"{address}?outcome=failed").content.decode()
-    odd = client.get(f"{address}?after=99999999999999999999&outcome=x")
+    page = client.get(f"/batches/{batch.public_id}/").content.decode()
 
-    assert custom_ids(first) == ["row-0", "row-1"]
-    assert "?after=1#results" in first
-    assert custom_ids(second) == ["row-2", "row-3"]
-    assert custom_ids(failed) == ["row-3", "row-4"]
-    assert custom_ids(odd.content.decode()) == ["row-0", "row-1"]
+    assert custom_ids(page) == [f"row-{n}" for n in range(10)]
+    assert f'href="/batches/{batch.public_id}/results/">all 12' in page
 
 
 def test_a_poll_gets_the_live_numbers_alone(

@@ -52,7 +52,7 @@ def test_failed_rows_run_again_as_they_are_told(
 ) -> None:
     client.force_login(teammate)
     given = {
-        "token": token_in(client.get(address_of(ended)).content.decode()),
+        "token": token_in(client.get(f"{address_of(ended)}retry/").content.decode()),
         "model": "large",
         "system_prompt": "Be brief.",
         "body": '{"max_tokens": 400}',
@@ -67,7 +67,7 @@ def test_failed_rows_run_again_as_they_are_told(
     assert again["Location"] == address_of(child)
     assert (child.name, child.tags, child.owner) == ("Mails", ["may"], teammate)
     page = r.content.decode()
-    assert "run once more, in this batch" in page
+    assert "2 requests of “Mails” run once more, in this batch" in page
     assert f'href="{address_of(ended)}">Mails</a>' in page
     assert child.input_file is not None
     with default_storage.open(child.input_file.storage_name) as lines:
@@ -95,7 +95,7 @@ def test_a_body_that_is_no_json_object_is_refused_beside_its_field(
     page = r.content.decode()
     field = page[page.index('name="body"') :]
     assert "Write one JSON object" in field[: field.index("</ul>")]
-    assert 'class="card retry" open' in page
+    assert "the 2 failed requests" in page
     assert "Kept." in page
     assert not Batch.objects.filter(parent=ended).exists()
 
@@ -123,13 +123,15 @@ def test_who_may_retry_and_when(
     assert client.post(address).status_code == 404
     client.force_login(viewer)
     assert client.post(address).status_code == 403
-    assert "retry-form" not in client.get(address_of(ended)).content.decode()
+    assert client.get(address).status_code == 403
+    assert "Retry failed" not in client.get(address_of(ended)).content.decode()
     client.force_login(owner)
-    assert client.get(address).status_code == 405
+    assert "Retry failed" in client.get(address_of(ended)).content.decode()
     runs = rows.running(make_batch)
-    r = client.post(f"{address_of(runs)}retry/", follow=True)
-    assert "Nothing to retry" in r.content.decode()
-    assert "retry-form" not in r.content.decode()
+    for send in (client.post, client.get):
+        r = send(f"{address_of(runs)}retry/", follow=True)
+        assert "Nothing to run again" in r.content.decode()
+        assert "retry-form" not in r.content.decode()
     assert not Batch.objects.filter(parent__isnull=False).exists()
 
 
@@ -146,4 +148,46 @@ def test_what_the_retry_itself_refuses_is_said_in_the_form(
     page = r.content.decode()
     assert 'role="alert"' in page
     assert "Kept." in page
+    assert not Batch.objects.filter(parent=ended).exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "words", "ids"),
+    [
+        ("row=0&row=2", "2 chosen requests", ["row-0", "row-2"]),
+        ("outcome=completed", "all requests that the filter leaves", ["row-0"]),
+        (
+            "error=context_length_exceeded",
+            "the requests that failed with context_length_exceeded",
+            ["row-1", "row-2"],
+        ),
+    ],
+)
+def test_chosen_rows_run_again(
+    client: Client, owner: User, ended: Batch, query: str, words: str, ids: list[str]
+) -> None:
+    BatchRequest.objects.filter(batch=ended).update(body=json.dumps(BODY))
+    client.force_login(owner)
+    shown = client.get(f"{address_of(ended)}retry/?{query}").content.decode()
+
+    client.post(f"{address_of(ended)}retry/", {"rows": query})
+
+    assert words in shown
+    assert f'name="rows" value="{query.replace("&", "&amp;")}"' in shown
+    child = Batch.objects.get(parent=ended)
+    assert child.input_file is not None
+    with default_storage.open(child.input_file.storage_name) as lines:
+        assert [json.loads(line)["custom_id"] for line in lines] == ids
+
+
+@pytest.mark.parametrize("query", ["row=x", "row=-1", "tokens_min=many"])
+def test_rows_that_are_not_named_clearly_are_refused(
+    client: Client, owner: User, ended: Batch, query: str
+) -> None:
+    client.force_login(owner)
+
+    r = client.get(f"{address_of(ended)}retry/?{query}", follow=True)
+    client.post(f"{address_of(ended)}retry/", {"rows": query})
+
+    assert 'class="message' in r.content.decode()
     assert not Batch.objects.filter(parent=ended).exists()

@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
+from jobs import recording
 from jobs.models import (
     Batch,
     BatchRequest,
@@ -32,37 +33,41 @@ def chat(text: str) -> str:
 def answer(batch: Batch, bodies: Sequence[str], *, failed: Sequence[str] = ()) -> None:
     """Give the batch requests with these answers, and then some that failed with 400."""
     start = batch.result_seq
-    for place, body in enumerate([*bodies, *failed], start=start):
-        good = place - start < len(bodies)
-        request = BatchRequest.objects.create(
-            batch=batch,
-            index=place,
-            line=place + 1,
-            custom_id=f"row-{place}",
-            url=batch.endpoint,
-            model="tiny",
-            body="{}",
-            run_order=place,
-        )
-        Result.objects.create(
-            request=request,
-            batch=batch,
-            index=place,
-            seq=place + 1,
-            outcome="completed" if good else "failed",
-            status_code=200 if good else 400,
-            finish_reason="stop" if good else "",
-            body=body,
-            input_tokens=10,
-            output_tokens=5,
-        )
+    results = [
+        _result(batch, place, body, good=place - start < len(bodies))
+        for place, body in enumerate([*bodies, *failed], start=start)
+    ]
     Batch.objects.filter(pk=batch.pk).update(
         completed=F("completed") + len(bodies),
         failed=F("failed") + len(failed),
-        result_seq=F("result_seq") + len(bodies) + len(failed),
+        result_seq=F("result_seq") + len(results),
         output_tokens=F("output_tokens") + 5 * len(bodies),
     )
+    recording.insert(batch.pk, results)
     batch.refresh_from_db()
+
+
+def _result(batch: Batch, place: int, body: str, *, good: bool) -> Result:
+    request = BatchRequest.objects.create(
+        batch=batch,
+        index=place,
+        line=place + 1,
+        custom_id=f"row-{place}",
+        url=batch.endpoint,
+        model="tiny",
+        body=json.dumps({"messages": [{"role": "user", "content": f"ask {place}"}]}),
+        run_order=place,
+    )
+    return Result(
+        request=request,
+        index=place,
+        outcome="completed" if good else "failed",
+        status_code=200 if good else 400,
+        finish_reason="stop" if good else "",
+        body=body,
+        input_tokens=10,
+        output_tokens=5,
+    )
 
 
 def running(make: Any, **over: Any) -> Batch:

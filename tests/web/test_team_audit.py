@@ -20,7 +20,7 @@ from pytest_django import Settings
 from batchsite.accounts.models import AuditEvent, Team, User
 from batchsite.accounts.people import create_api_key, record
 from batchsite.web.audit_lines import WORDS
-from batchsite.web.spreadsheets import cell, lines
+from jobs.web.spreadsheets import cell, lines
 from tests.site import ROOT
 
 
