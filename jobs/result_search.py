@@ -141,13 +141,13 @@ def search(
     *,
     after: int = -1,
     limit: int,
-    seconds: float = MOST_SECONDS,
-    most: int = MOST_ROWS,
+    seconds: float | None = None,
+    most: int | None = None,
 ) -> Found:
     """Up to `limit` results behind the index `after`, in input order.
 
-    Fewer without being the end when the time or the number of rows ran out: go on
-    from `reached`.
+    Fewer without being the end when the time or the number of rows ran out (MOST_SECONDS,
+    MOST_ROWS unless told otherwise): go on from `reached`.
     """
     base, is_indexed = wanted.indexed(batch)
     asked = wanted.scanned()
@@ -157,9 +157,9 @@ def search(
         rows = rows[:limit]
         return Found(rows, rows[-1].index if rows else after, not more)
     scan = _Scan(wanted, base, asked, limit)
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (seconds or MOST_SECONDS)
     upper = _indexes(base) if is_indexed else _counting(batch)
-    return scan.run(after, upper, until=until, most=most)
+    return scan.run(after, upper, until=until, most=most or MOST_ROWS)
 
 
 @dataclass(slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import account, audit, keys, limits, members, team, views
+from . import account, audit, home, keys, limits, members, team, views
 
 # included at the root
 account_urls: list[URLPattern] = [
-    path("", views.home, name="home"),
+    path("", home.home, name="home"),
     path("favicon.ico", views.favicon, name="favicon"),
     path("login/", views.sign_in, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

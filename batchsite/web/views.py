@@ -29,12 +29,6 @@ THEME_SECONDS = 365 * 24 * 3600
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    """The batches are the first page."""
-    return redirect("batch-list")
-
-
-@require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
     """For browsers that ask for it where no page names it, as on file downloads."""
     return redirect(static("favicon.svg"))

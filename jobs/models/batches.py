@@ -284,6 +284,15 @@ class Batch(models.Model):
                     status__in=["validating", "in_progress", "finalizing", "cancelling"]
                 ),
             ),
+            # read by the home page: what ended within a day
+            *(
+                models.Index(
+                    fields=[f"{ended}_at"],
+                    name=f"batch_{ended}",
+                    condition=Q(**{f"{ended}_at__isnull": False}),
+                )
+                for ended in ("completed", "failed", "expired")
+            ),
         ]
         constraints = [
             models.CheckConstraint(

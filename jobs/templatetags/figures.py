@@ -205,6 +205,15 @@ def zoned_clock(moment: datetime | None) -> SafeString | str:
     return _clock(moment, "%b %H:%M:%S %Z")
 
 
+@register.filter
+def short_clock(moment: datetime) -> str:
+    """A moment under a picture: `14:02`, or `26 Nov` of more than two days ago."""
+    local = timezone.localtime(moment)
+    if timezone.now() - moment > timedelta(days=2):
+        return f"{local.day} {local:%b}"
+    return f"{local:%H:%M}"
+
+
 def _clock(moment: datetime | None, form: str) -> SafeString | str:
     """The day and the rest in `form`, with the full date and time (UTC) on hover."""
     if moment is None:

@@ -182,16 +182,17 @@ def _fast(batch: Batch, current: Rate) -> Figure:
         speed = batch.output_tokens / seconds
         rows = batch.completed / seconds
         return Figure(
-            "how fast", _pace(speed), "tok/s", f"{_pace(rows)} req/s on average"
+            "how fast", pace(speed), "tok/s", f"{pace(rows)} req/s on average"
         )
     if not current.rows:
         return Figure("how fast", NOTHING, "", "nothing in the last 15 minutes")
     return Figure(
-        "how fast", _pace(current.tokens), "tok/s", f"{_pace(current.rows)} req/s"
+        "how fast", pace(current.tokens), "tok/s", f"{pace(current.rows)} req/s"
     )
 
 
-def _pace(value: float) -> str:
+def pace(value: float) -> str:
+    """A speed in as many digits as it deserves: `4,912`, `12.3`, `0.21`."""
     return (
         thousands(value)
         if value >= 100

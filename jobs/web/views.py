@@ -42,11 +42,12 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         return fragment(request, "jobs/_batch_rows.html", ctx, shown)
     ctx["bar"] = pages.BAR
     if not found.batches and not request.GET:
-        ctx |= _first_steps(request)
+        ctx |= first_steps(request)
     return page(request, "jobs/batch_list.html", ctx)
 
 
-def _first_steps(request: HttpRequest) -> dict[str, Any]:
+def first_steps(request: HttpRequest) -> dict[str, Any]:
+    """What somebody without a batch needs to make the first one."""
     model = ServedModel.objects.enabled().values_list("name", flat=True).first()
     return {
         "base_url": request.build_absolute_uri("/v1"),

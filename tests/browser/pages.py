@@ -36,6 +36,11 @@ PAGES: dict[str, list[Visit]] = {
     ],
     "account": [Visit("/account/"), Visit("/account/", "alone")],
     "account-password": [Visit("/account/password/")],
+    "home": [
+        Visit("/"),
+        Visit("/?span=7d", "viewer"),
+        Visit("/", "newcomer", shows="Your first batch goes here"),
+    ],
     "batch-list": [
         Visit("/batches/"),
         Visit("/batches/?status=expired"),
@@ -150,7 +155,6 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 # Addresses that show no page of their own when they are opened, and what they are.
 NO_PAGE = {
-    "home": "goes to the batches",
     "team": "goes to the team's people",
     "favicon": "goes to the picture",
     "alarm-list": "a part of a page",
