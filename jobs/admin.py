@@ -34,6 +34,7 @@ from .models import (
     IdempotencyKey,
     Measurement,
     Result,
+    SavedView,
     ServedModel,
     Suspect,
     ThroughputSample,
@@ -304,6 +305,14 @@ class BatchEventAdmin(ReadOnly):
 admin.site.register(WebhookEndpoint, WebhookEndpointAdmin)
 admin.site.register(WebhookDelivery, WebhookDeliveryAdmin)
 admin.site.register(WebhookAttempt, WebhookAttemptAdmin)
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(admin.ModelAdmin):
+    list_display = ["name", "user", "query", "created_at"]
+    list_select_related = ["user"]
+    search_fields = ["name", "user__email"]
+    autocomplete_fields = ["user"]
 
 
 @admin.register(FailureCount)

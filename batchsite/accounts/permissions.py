@@ -80,6 +80,15 @@ def user_may(user: User, team: Team, right: str) -> bool:
     return at_least(role_in(user, team), RIGHTS[right])
 
 
+def user_may_somewhere(user: User, right: str) -> bool:
+    """Whether the person holds that right in any team."""
+    if user.is_staff:
+        return True
+    lowest = RANK[RIGHTS[right]]
+    enough = [role for role, rank in RANK.items() if rank >= lowest]
+    return Membership.objects.filter(user=user, role__in=enough).exists()
+
+
 def key_may(key: ApiKey, right: str) -> bool:
     """Whether the key holds that right in its team: its person does, and its scopes do."""
     return at_least(role_of_key(key), RIGHTS[right]) and in_scope(key, right)

@@ -18,6 +18,7 @@ from .files import BatchFile
 from .requests import BatchRequest, Chunk
 from .results import FailureCount, Result, Suspect
 from .uploads import IdempotencyKey, Upload, UploadPart
+from .views import SavedView
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "IdempotencyKey",
     "Measurement",
     "Result",
+    "SavedView",
     "ServedModel",
     "Suspect",
     "ThroughputSample",

@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import QueryDict
 
 from batchsite.accounts.models import User
+from jobs import standing
 from jobs.models import Batch
 from jobs.templatetags.figures import stalled_for
 
-BATCHES = 50
+from .batch_filters import BatchFilterForm
+from .progress import spoken_range
 
-FILTERS: dict[str, tuple[str, ...]] = {
-    "active": tuple(Batch.ACTIVE),
-    **{status: (status,) for status in Batch.Status.values},
-}
-# The filters that have a place in the bar; the others work in the address.
-BAR = ("active", "completed", "failed", "cancelled", "expired")
+BATCHES = 50
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,12 @@ class BatchPage:
     batches: list[Batch]
     newer: str
     older: str
+    ends: Mapping[str, str]
+
+    @property
+    def rows(self) -> list[tuple[Batch, str]]:
+        """Each batch with when it will be done, in words, "" where nobody knows."""
+        return [(b, self.ends.get(b.public_id, "")) for b in self.batches]
 
     @property
     def shown(self) -> list[tuple[Any, ...]]:
@@ -36,7 +40,8 @@ class BatchPage:
         return [
             (
                 *(b.pk, b.status, b.name, b.tags, b.model, b.paused),
-                *(b.total, b.completed, b.failed, stalled_for(b)),
+                *(b.total, b.completed, b.failed, b.priority, stalled_for(b)),
+                self.ends.get(b.public_id),
             )
             for b in self.batches
         ]
@@ -50,20 +55,16 @@ def _query(query: QueryDict, **changes: str) -> str:
     return f"?{kept.urlencode()}"
 
 
-def batches(user: User, query: QueryDict) -> BatchPage:
-    """The page of the user's batches that `status`, `tag`, `before` and `after` name.
+def batches(user: User, query: QueryDict, form: BatchFilterForm) -> BatchPage:
+    """The page of the user's batches that the filter, `before` and `after` name.
 
     An unknown status is as good as none; after an unknown batch comes nothing.
     """
-    found = Batch.objects.visible_to(user)
+    mine = Batch.objects.visible_to(user)
     before, after = query.get("before", ""), query.get("after", "")
     # Of the user's batches alone, but in any status: it may have moved meanwhile.
-    named = found.filter(public_id=after or before).values("pk")
-    statuses = FILTERS.get(query.get("status", ""))
-    if statuses:
-        found = found.filter(status__in=statuses)
-    if tag := query.get("tag", ""):
-        found = found.tagged(tag)
+    named = mine.filter(public_id=after or before).values("pk")
+    found = form.narrow(mine)
     backwards = bool(after)
     if after:
         found = found.filter(pk__gt=named[:1]).order_by("id")
@@ -80,7 +81,18 @@ def batches(user: User, query: QueryDict) -> BatchPage:
         rows,
         _query(query, after=rows[0].public_id) if rows and has_newer else "",
         _query(query, before=rows[-1].public_id) if rows and has_older else "",
+        ends(rows),
     )
+
+
+def ends(batches: Sequence[Batch]) -> dict[str, str]:
+    """When those of the batches will be done that run, as `18 to 22 min` with a dash."""
+    known = standing.of(b for b in batches if b.status == Batch.Status.IN_PROGRESS)
+    return {
+        code: spoken_range(place.eta.low, place.eta.high)
+        for code, place in known.items()
+        if place.eta and place.eta.low is not None and place.eta.high is not None
+    }
 
 
 def active_count(user: User) -> int:

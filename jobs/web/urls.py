@@ -3,11 +3,19 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import actions, batch_tabs, detail, engine_actions, results, views
+from . import actions, batch_tabs, bulk, detail, engine_actions, results, views
 
 # included at the root
 job_urls: list[URLPattern] = [
     path("batches/", views.batch_list, name="batch-list"),
+    path("batches/bulk/", bulk.batch_bulk, name="batch-bulk"),
+    path("batches/export/", bulk.batch_export, name="batch-export"),
+    path("batches/views/save/", bulk.saved_view_save, name="saved-view-save"),
+    path(
+        "batches/views/<int:key>/delete/",
+        bulk.saved_view_delete,
+        name="saved-view-delete",
+    ),
     path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
     path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),

@@ -15,9 +15,10 @@ from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
-from jobs.models import ServedModel
+from jobs.models import SavedView, ServedModel
 
 from . import engines, pages
+from .batch_filters import BAR, BatchFilterForm
 from .conditional import fragment, page
 from .history import history
 
@@ -27,20 +28,26 @@ from .history import history
 def batch_list(request: HttpRequest) -> HttpResponse:
     """The batches of the person's teams, newest first; polls get the rows alone."""
     user = person(request)
-    found = pages.batches(user, request.GET)
-    status = request.GET.get("status", "")
+    form = BatchFilterForm(request.GET, user=user)
+    found = pages.batches(user, request.GET, form)
     ctx: dict[str, Any] = {
         "page": found,
-        "status": status,
-        "tag": request.GET.get("tag", ""),
+        "form": form,
+        "status": request.GET.get("status", ""),
         "filtered": bool(request.GET),
         "active": any(not batch.is_terminal for batch in found.batches),
         "address": request.get_full_path(),
+        "may_write": permissions.user_may_somewhere(user, "batches:write"),
     }
     if getattr(request, "htmx", False):
         shown = (found.shown, found.newer, found.older)
         return fragment(request, "jobs/_batch_rows.html", ctx, shown)
-    ctx["bar"] = pages.BAR
+    ctx |= {
+        "bar": [(name, form.query(status=name)) for name in BAR],
+        "all": form.query(status=""),
+        "views": SavedView.objects.filter(user=user),
+        "query": form.query(),
+    }
     if not found.batches and not request.GET:
         ctx |= first_steps(request)
     return page(request, "jobs/batch_list.html", ctx)

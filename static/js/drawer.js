@@ -58,12 +58,10 @@
   document.addEventListener(
     "keydown",
     (event) => {
-      if (event.key === "x" && !typing(event)) {
-        const row = (drawer()?.open ? opener : document.activeElement)?.closest("tr");
-        row?.querySelector("input[name='row']")?.click();
-        return;
-      }
       if (!drawer()?.open) return;
+      if (event.key === "x" && !typing(event)) {
+        opener?.closest("tr").querySelector("td input[type='checkbox']")?.click();
+      } else
       if (event.key === "Escape") close();
       else if ((event.key === "j" || event.key === "k") && !typing(event)) {
         next(event.key === "j" ? 1 : -1);

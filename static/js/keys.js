@@ -32,6 +32,10 @@
       event.preventDefault();
       return;
     }
+    if (event.key === "x") {
+      document.activeElement?.closest("tr")?.querySelector("td input[type='checkbox']")?.click();
+      return;
+    }
     for (const control of document.querySelectorAll("[data-key]")) {
       if (control.dataset.key === event.key && !control.disabled) {
         event.preventDefault();

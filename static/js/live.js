@@ -69,6 +69,11 @@
     if (target.id !== "alarms") updated = Date.now();
     const etag = xhr.getResponseHeader("ETag");
     if (!etag || !serverResponse || !target.id) return;
+    // Who has ticked rows is about to do something with them.
+    if (target.querySelector("td input:checked")) {
+      event.detail.shouldSwap = false;
+      return;
+    }
     if (etags.get(target.id) === etag) event.detail.shouldSwap = false;
     etags.set(target.id, etag);
     before = figures();

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
 from jobs.ids import new_upload_id
-from jobs.models import Engine, ServedModel, Upload
+from jobs.models import Engine, SavedView, ServedModel, Upload
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
@@ -185,6 +185,7 @@ def _values(
     rows.answer(made, [rows.chat("yes")])
     ServedModel.objects.create(name="tiny", source="tiny")
     engine = Engine.objects.create(name="gpu0", kind=Engine.Kind.MANAGED)
+    view = SavedView.objects.create(user=owner, name="mine", query="owner=me")
     upload = Upload.objects.create(
         public_id=new_upload_id(),
         team=team,
@@ -212,6 +213,7 @@ def _values(
         "webhooks/code": endpoint.public_id,
         "deliveries/code": delivery.public_id,
         "engines/key": str(engine.pk),
+        "views/key": str(view.pk),
         "models/name": "tiny",
         "uidb64": uid,
         "token": secret,

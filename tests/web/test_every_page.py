@@ -42,7 +42,11 @@ def test_no_page_is_no_page(client: Client, owner: User, name: str) -> None:
     path = NAMED[name].replace("<int:team>", "1").replace("<int:member>", "1")
     client.force_login(owner)
 
-    path = path.replace("<int:index>", "1").replace("<str:start>", "x")
+    path = (
+        path.replace("<int:index>", "1")
+        .replace("<int:key>", "1")
+        .replace("<str:start>", "x")
+    )
     r = client.get(path.replace("<str:code>", "x"))
 
     assert r.status_code != 200 or b"<html" not in r.getvalue()
