@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import account, audit, home, keys, limits, members, team, views
+from . import account, audit, design, home, keys, limits, members, team, views
 
 # included at the root
 account_urls: list[URLPattern] = [
@@ -14,6 +14,7 @@ account_urls: list[URLPattern] = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("theme/", views.choose_theme, name="theme"),
     path("alarms/", views.alarm_list, name="alarm-list"),
+    path("design/", design.design, name="design"),
     path("account/", account.account, name="account"),
     path("account/name/", account.name_change, name="account-name"),
     path("account/password/", account.password_change, name="account-password"),

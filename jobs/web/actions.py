@@ -114,7 +114,7 @@ def _retry_page(
     except Unclear as unclear:
         messages.warning(request, str(unclear))
         return redirect("batch-results", code=batch.public_id)
-    ctx = detail.tab_context(request, batch, tab="results") | {
+    ctx = detail.tab_context(request, batch, tab="result") | {
         "retry_form": form or RetryForm(batch=batch, rows=chosen.query),
         "chosen": chosen,
     }

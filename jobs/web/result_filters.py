@@ -23,7 +23,7 @@ def _box(**over: Any) -> dict[str, Any]:
 
 
 def _number(label: str) -> forms.IntegerField:
-    box = forms.NumberInput(attrs=_box(inputmode="numeric", placeholder="any"))
+    box = forms.TextInput(attrs=_box(inputmode="numeric", placeholder="any"))
     return forms.IntegerField(
         label=label, required=False, min_value=0, max_value=MOST, widget=box
     )

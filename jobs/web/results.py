@@ -97,7 +97,7 @@ def result_detail(request: HttpRequest, code: str, index: int) -> HttpResponse:
     }
     if getattr(request, "htmx", False):
         return render(request, "jobs/_result_drawer.html", ctx)
-    ctx |= detail.tab_context(request, batch, tab="results")
+    ctx |= detail.tab_context(request, batch, tab="result")
     return page(request, "jobs/result_detail.html", ctx)
 
 

@@ -74,7 +74,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     // A link to a row of this page opens it.
-    const link = location.hash.startsWith("#row-") && document.querySelector(location.hash);
+    const link = document.getElementById(location.hash.slice(1));
     if (link?.matches("[data-row-link]")) setTimeout(() => link.click());
   });
 }

@@ -110,8 +110,9 @@ OWN = (
 PUBLIC = ("/favicon.ico", "/login/", "/theme/", "/set-password/{uidb64}/{token}/")
 # What belongs to the site and to no team: everybody sees it, staff change it.
 OF_SITE = "/engines/{key}/"
-# A person with one team is led to it; staff see them all. A saved view is one person's.
-DIFFER = ("/teams/", "/batches/views/{key}/delete/")
+# A person with one team is led to it; staff see them all. A saved view is one
+# person's, the page of parts for who builds the site.
+DIFFER = ("/teams/", "/batches/views/{key}/delete/", "/design/")
 
 
 def test_the_table_itself_keeps_the_rules() -> None:

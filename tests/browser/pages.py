@@ -36,6 +36,7 @@ PAGES: dict[str, list[Visit]] = {
     ],
     "account": [Visit("/account/"), Visit("/account/", "alone")],
     "account-password": [Visit("/account/password/")],
+    "design": [Visit("/design/", "staff"), Visit("/design/", "owner", 403)],
     "home": [
         Visit("/"),
         Visit("/?span=7d", "viewer"),
