@@ -32,6 +32,7 @@ WORDS = {
     "batch.validation_errors": "read the report of bad lines of the batch {target}",
     "engine.drain": "paused the engine {target} and had its model unloaded",
     "engine.pause": "paused the engine {target}",
+    "engine.restart": "had the engine {target} restarted",
     "engine.resume": "let the engine {target} take requests again",
     "file.delete": "deleted the file {target}",
     "file.download": "downloaded the file {target}",
@@ -88,7 +89,8 @@ def words(event: AuditEvent) -> str:
     said = _Facts(target=event.target)
     for name, value in event.data.items():
         said[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return pattern.format_map(said)
+    why = said.get("reason", "") if "{reason}" not in pattern else ""
+    return pattern.format_map(said) + (f": {why}" if why else "")
 
 
 def who(event: AuditEvent) -> str:
