@@ -411,7 +411,12 @@ class Measurement(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.served_model}: {self.output_tokens / self.seconds:.0f} tok/s"
+        return f"{self.served_model}: {self.speed:.0f} tok/s"
+
+    @property
+    def speed(self) -> float:
+        """Output tokens a second."""
+        return self.output_tokens / self.seconds
 
     @property
     def latency(self) -> float:

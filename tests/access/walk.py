@@ -181,7 +181,7 @@ def _values(
     made = batch(
         status="in_progress", total=2, error_report=stored.storage_name, model="tiny"
     )
-    ServedModel.objects.create(name="tiny", source="tiny")
+    model = ServedModel.objects.create(name="tiny", source="tiny")
     engine = Engine.objects.create(name="gpu0", kind=Engine.Kind.MANAGED)
     upload = Upload.objects.create(
         public_id=new_upload_id(),
@@ -209,6 +209,7 @@ def _values(
         "webhooks/code": endpoint.public_id,
         "deliveries/code": delivery.public_id,
         "engines/key": str(engine.pk),
+        "models/key": str(model.pk),
         "models/name": "tiny",
         "uidb64": uid,
         "token": secret,
