@@ -145,7 +145,9 @@ def _write(
     **columns: Any,
 ) -> bool:
     """The conditional UPDATE and its lines; False when there was nothing to change."""
-    reason = " ".join(reason.split())[:REASON_LENGTH]
+    # One line, and nothing that PostgreSQL's text does not take.
+    sound = "".join(letter if letter.isprintable() else " " for letter in reason)
+    reason = " ".join(sound.split())[:REASON_LENGTH]
     by = user.email if user else ""
     asked = {"verb": verb, "by": by, "at": int(time.time()), "reason": reason}
     more: dict[str, Any] = {"reason": reason} if reason else {}

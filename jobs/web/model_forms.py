@@ -36,7 +36,8 @@ class ModelForm(forms.Form):
     )
     source = forms.CharField(
         max_length=500,
-        help_text="A Hugging Face id (owner/name), or a folder on the engines' hosts.",
+        help_text="A Hugging Face id (owner/name), or a folder that this host and the engines'"
+        " hosts have by the same path.",
         widget=forms.TextInput(
             attrs=TEXT | {"class": "field mono", "placeholder": "Qwen/Qwen3-8B"}
         ),

@@ -210,7 +210,7 @@ def test_a_reason_is_kept_on_the_card_in_the_history_and_in_the_audit_log(
 ) -> None:
     engine = rows.managed()
     client.force_login(staff)
-    client.post(f"/engines/{engine.pk}/pause/", {"reason": " <b>firmware\nupdate "})
+    client.post(f"/engines/{engine.pk}/pause/", {"reason": " <b>firmware\n\0update "})
     client.force_login(owner)
 
     page = client.get("/engines/?history=gpu0").content.decode()
