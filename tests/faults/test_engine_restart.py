@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ pytestmark = [
     pytest.mark.parametrize("site", DATABASES, indirect=True),
 ]
 ROWS = 300
+
+
+def is_ready(site: Site, generation: int) -> bool:
+    """Whether that start of the engine serves."""
+    engine = site.engine("gpu0")
+    return (engine["generation"], engine["state"]) == (generation, Engine.State.READY)
 
 
 @pytest.mark.parametrize("limit", ["60", "0"])
@@ -38,10 +45,7 @@ def test_a_restart_under_load_loses_nothing(
         wait_until_results(site, made, done := done + 40, timeout=90)
         site.run("restartengine", "gpu0", "--reason", "a new driver")
         wait_for(
-            lambda expected=generation: (
-                site.engine("gpu0")["generation"] == expected
-                and site.engine("gpu0")["state"] == Engine.State.READY
-            ),
+            partial(is_ready, site, generation),
             timeout=60,
             what=f"start no. {generation}: {site.engine('gpu0')}",
         )
