@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
+from batchsite.accounts.models import User
 from jobs import catalogue, trial
 from jobs.access import get_model, person
 from jobs.engines import fit
@@ -49,19 +50,23 @@ def model_list(request: HttpRequest) -> HttpResponse:
 def model_detail(request: HttpRequest, key: int) -> HttpResponse:
     """One model; `?test=BATCH` shows what a trial gave, which polls ask for alone."""
     model = get_model(request, key)
-    user = person(request)
     ctx = _trial(request, model)
     if getattr(request, "htmx", False):
         batch: Batch | None = ctx["batch"]
         shown = (batch and (batch.status, batch.result_seq), ctx["waits"])
         return fragment(request, "jobs/_model_trial.html", ctx, shown)
+    ctx |= _facts(model, person(request))
+    return page(request, "jobs/model_detail.html", ctx)
+
+
+def _facts(model: ServedModel, user: User) -> dict[str, Any]:
+    """What the page shows of the model beside a trial; an adapter loads as its base."""
     site = Site()
-    ctx |= {
+    loaded_as = model.base or model
+    return {
         "standing": standing(model, site),
-        "loaded": site.loaded(model),
-        "serving": site.serving(model),
-        "pins": (model.base or model).engines.all(),
-        "arguments": shlex.join(map(str, (model.base or model).engine_args)),
+        "pins": loaded_as.engines.all(),
+        "arguments": shlex.join(map(str, loaded_as.engine_args)),
         "verdicts": _verdicts(model, site),
         "figures": model_pages.figures(model).get(model.pk, model_pages.NOTHING_DONE),
         "queue": catalogue.queued().get(model.name, (0, 0)),
@@ -73,7 +78,6 @@ def model_detail(request: HttpRequest, key: int) -> HttpResponse:
         "trial_form": TrialForm(user=user),
         "site_timeout": settings.BATCHSITE_REQUEST_TIMEOUT,
     }
-    return page(request, "jobs/model_detail.html", ctx)
 
 
 def _verdicts(model: ServedModel, site: Site) -> list[fit.Verdict]:
