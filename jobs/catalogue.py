@@ -162,16 +162,10 @@ def why_kept(model: ServedModel) -> str:
             f"{batches} {model}: wait for the end, or cancel first. To have no more of"
             " them, disable the model."
         )
-    holding = Engine.objects.filter(Q(loaded_model=model) | Q(loaded_model=model.base))
-    names = [
-        engine.name
-        for engine in holding
-        if engine.loaded_model_id == model.pk or model.name in engine.loaded_adapters
-    ]
-    if names:
+    if names := holders(model):
         return (
-            f"{model} is loaded on {', '.join(names)}: drain the engine, or let it load"
-            " another model, first."
+            f"{model} is loaded, or about to be, on {', '.join(names)}: drain the"
+            " engine, or let it load another model, first."
         )
     adapters = list(model.adapters.values_list("name", flat=True)[: NAMED + 1])
     if adapters:
@@ -187,6 +181,20 @@ def why_kept(model: ServedModel) -> str:
             " takes it away, or disable it."
         )
     return ""
+
+
+def holders(model: ServedModel) -> list[str]:
+    """Engines that have the model, or are loading it: their hosts write its key."""
+    loading = Q(wanted_model=model, state=Engine.State.LOADING)
+    has_it = Q(loaded_model=model) | loading
+    names = list(Engine.objects.filter(has_it).values_list("name", flat=True))
+    if model.base is not None:
+        names += [
+            engine.name
+            for engine in Engine.objects.filter(loaded_model=model.base)
+            if model.name in engine.loaded_adapters
+        ]
+    return names
 
 
 def needing(name: str) -> QuerySet[Batch]:

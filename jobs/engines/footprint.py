@@ -25,6 +25,8 @@ TYPE_BYTES = {
 }
 DEFAULT_TYPE = "bfloat16"
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+# vLLM's own default of --gpu-memory-utilization.
+DEFAULT_FRACTION = 0.92
 MOST_CONFIG_BYTES = 10_000_000
 
 
@@ -213,5 +215,5 @@ def fraction(engine_args: Sequence[str]) -> float:
     try:
         given = float(_value(engine_args, "--gpu-memory-utilization"))
     except ValueError:
-        return 0.92
-    return given if 0 < given <= 1 else 0.92
+        return DEFAULT_FRACTION
+    return given if 0 < given <= 1 else DEFAULT_FRACTION

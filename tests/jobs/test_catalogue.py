@@ -18,7 +18,7 @@ from batchsite.web.audit_lines import words
 from jobs import catalogue
 from jobs.engines import arguments
 from jobs.engines.registry import CannotRegister
-from jobs.models import EngineModel, ServedModel
+from jobs.models import Engine, EngineModel, ServedModel
 from jobs.refusals import Refused
 from tests.conftest import MakeBatch
 from tests.jobs.rows import running_batch
@@ -109,12 +109,17 @@ def test_a_model_in_use_is_kept_and_says_why(make_batch: MakeBatch) -> None:
         with pytest.raises(Refused, match=re.escape(why)):
             catalogue.remove(model=model)
 
-    refused("tiny is loaded on gpu0: drain the engine")
+    refused("tiny is loaded, or about to be, on gpu0: drain the engine")
+    Engine.objects.update(state="loading", loaded_model=None, wanted_model=model)
+    refused("tiny is loaded, or about to be, on gpu0")
+    # A wish that is left over holds nothing.
+    Engine.objects.update(state="stopped")
+    assert catalogue.why_kept(model) == ""
     engine.delete()
     adapter = a_model(name="tuned", base=model)
     refused("tiny is the base of tuned: remove")
     base_engine = rows.managed(loaded_adapters={"tuned": "/m"}, loaded_model=model)
-    with pytest.raises(Refused, match="tuned is loaded on gpu0"):
+    with pytest.raises(Refused, match="tuned is loaded, or about to be, on gpu0"):
         catalogue.remove(model=adapter)
     base_engine.delete()
     adapter.delete()
