@@ -16,7 +16,7 @@ from . import rows
 LONG = "an-organisation/" + "a-long-name-of-a-model-" * 5
 ERROR = (
     "ValueError: the model's max seq len (131072) is larger than the KV cache can hold"
-    "\n\u2026\n" + "x" * 400
+    "\n\u2026\n" + "\n".join(["a line of the log"] * 40)
 )
 
 
