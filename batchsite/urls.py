@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
 from jobs.api.urls import api_urls
+from jobs.web.model_urls import model_urls
 from jobs.web.urls import job_urls
 from jobs.web.webhook_urls import webhook_urls
 
@@ -17,5 +18,6 @@ urlpatterns = [
     path("", include(account_urls)),
     path("teams/", include(team_urls)),
     path("teams/", include(webhook_urls)),
+    path("models/", include(model_urls)),
     path("", include(job_urls)),
 ]

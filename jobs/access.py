@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 
-from .models import Batch, BatchFile, Engine
+from .models import Batch, BatchFile, Engine, ServedModel
 
 
 def person(request: HttpRequest) -> User:
@@ -51,3 +51,11 @@ def get_engine(request: HttpRequest, key: int) -> Engine:
     """The engine, for somebody who runs the site; 403 for others, who only see it."""
     permissions.require_site(person(request))
     return get_object_or_404(Engine, pk=key)
+
+
+def get_model(request: HttpRequest, key: int, *, change: bool = False) -> ServedModel:
+    """The model, which everybody sees; to `change` it is for who runs the site, else 403."""
+    user = person(request)
+    if change:
+        permissions.require_site(user)
+    return get_object_or_404(ServedModel.objects.select_related("base"), pk=key)

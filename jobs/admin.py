@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,6 +19,7 @@ from . import changes, lifecycle, submit
 from .admin_tables import Changeable, ReadOnly
 from .batch_form import CHANGEABLE, BatchForm
 from .engine_admin import EngineAdmin
+from .model_admin import ServedModelAdmin
 from .models import (
     Batch,
     BatchEstimate,
@@ -328,39 +328,7 @@ class SuspectAdmin(ReadOnly):
     list_select_related = ["request"]
 
 
-class ServedModelForm(forms.ModelForm):
-    """Pins belong to the base; ServedModel.clean() says what else an adapter is not."""
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse pins of an adapter."""
-        found: dict[str, Any] = super().clean() or self.cleaned_data
-        if found.get("base") and found.get("engines"):
-            self.add_error(
-                "engines",
-                f"An adapter runs where its base runs: pin {found['base']} instead.",
-            )
-        return found
-
-
-@admin.register(ServedModel)
-class ServedModelAdmin(admin.ModelAdmin):
-    form = ServedModelForm
-    list_display = [
-        "name",
-        "source",
-        "base",
-        "revision",
-        "state",
-        "load_failures",
-        "created_at",
-    ]
-    list_filter = ["state"]
-    list_select_related = ["base"]
-    filter_horizontal = ["engines"]
-    search_fields = ["name", "source"]
-    readonly_fields = ["created_at"]
-
-
+admin.site.register(ServedModel, ServedModelAdmin)
 admin.site.register(Engine, EngineAdmin)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Django's admin classes cannot be subscripted when they run.
 # mypy: disable-error-code="type-arg"
-"""Engines in the admin: addresses and models to set; pause, drain and resume as actions."""
+"""Engines in the admin: addresses and models to set; pause, drain, restart and resume as actions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class EngineAdmin(Changeable):
     search_fields = ["name", "base_url"]
     list_select_related = ["loaded_model"]
     inlines = [EngineModelInline]
-    actions = ["pause", "drain", "resume"]
+    actions = ["pause", "drain", "restart", "resume"]
     changeable = ("name", "kind", "base_url", "api_key_env", "gpu_ids", "reserved")
 
     def save_model(
@@ -72,6 +72,11 @@ class EngineAdmin(Changeable):
     def drain(self, request: HttpRequest, queryset: QuerySet[Engine]) -> None:
         """Pause, and unload the models; external engines are named and left."""
         self._each(request, queryset, holding.drain, "drained")
+
+    @admin.action(description="Restart the chosen engines", permissions=["change"])
+    def restart(self, request: HttpRequest, queryset: QuerySet[Engine]) -> None:
+        """Have their hosts end them and start them anew; others are named and left."""
+        self._each(request, queryset, holding.restart, "restarted")
 
     @admin.action(description="Resume the chosen engines", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Engine]) -> None:

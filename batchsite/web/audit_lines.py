@@ -32,6 +32,7 @@ WORDS = {
     "batch.validation_errors": "read the report of bad lines of the batch {target}",
     "engine.drain": "paused the engine {target} and had its model unloaded",
     "engine.pause": "paused the engine {target}",
+    "engine.restart": "had the engine {target} restarted",
     "engine.resume": "let the engine {target} take requests again",
     "file.delete": "deleted the file {target}",
     "file.download": "downloaded the file {target}",
@@ -42,6 +43,12 @@ WORDS = {
     "member.link": "made a link that sets the password of {target}",
     "member.remove": "removed {target}, who was {role}",
     "member.role": "made {target} {role}, before {before}",
+    "model.add": "added the model {target}",
+    "model.change": "changed the model {target}: {changed}",
+    "model.disable": "disabled the model {target}",
+    "model.enable": "enabled the model {target}",
+    "model.remove": "removed the model {target}",
+    "model.retry": "had the model {target} tried again",
     "webhook.change": "changed the webhook to {url}",
     "webhook.create": "made a webhook to {url}",
     "webhook.delete": "deleted the webhook to {url}",
@@ -88,7 +95,8 @@ def words(event: AuditEvent) -> str:
     said = _Facts(target=event.target)
     for name, value in event.data.items():
         said[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return pattern.format_map(said)
+    why = said.get("reason", "") if "{reason}" not in pattern else ""
+    return pattern.format_map(said) + (f": {why}" if why else "")
 
 
 def who(event: AuditEvent) -> str:

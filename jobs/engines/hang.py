@@ -37,6 +37,7 @@ class Pulse:
         self.gauges: dict[str, Any] = {}
         self._answered = self._moved = time.monotonic()
         self._progress: vllm.Progress | None = None
+        self._counted: tuple[float, float] | None = None
 
     def feel(self, client: EngineClient, *, in_flight: int) -> Death | None:
         """Ask /health and /metrics; a Death when the engine is beyond hope.
@@ -54,9 +55,21 @@ class Pulse:
             why = f"did not answer for {SILENT_SECONDS:.0f} s"
             return Death(EngineEvent.Kind.HUNG, why)
         text = probe.metrics(client)
+        progress = vllm.progress(text)
         if text:
-            self.gauges = vllm.gauges(text)
-        return self._standstill(vllm.progress(text), in_flight, now)
+            self.gauges = vllm.gauges(text) | {"tokens_s": self._speed(progress, now)}
+        return self._standstill(progress, in_flight, now)
+
+    def _speed(self, progress: vllm.Progress | None, now: float) -> float | None:
+        """Output tokens a second since the last reading; None before there are two."""
+        before, self._counted = self._counted, None
+        if progress is None:
+            return None
+        tokens = progress.marks["generation_tokens_total"]
+        self._counted = (now, tokens)
+        if before is None or now <= before[0]:
+            return None
+        return round(max(tokens - before[1], 0.0) / (now - before[0]), 1)
 
     def _standstill(
         self, progress: vllm.Progress | None, in_flight: int, now: float

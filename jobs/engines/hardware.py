@@ -38,3 +38,12 @@ def cpu(path: Path = Path("/proc/cpuinfo")) -> str:
         # Where the system does not tell, all of them count.
         cores = os.cpu_count() or 1
     return f"CPU {name[:150]}, {cores} core{'s' if cores != 1 else ''}"
+
+
+@functools.cache
+def memory() -> int | None:
+    """Bytes of this host's memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None

@@ -20,7 +20,7 @@ from jobs.models.engines import STALE_SECONDS, database_time
 
 # For so long a reading is good enough while the wishes are the same.
 READ_SECONDS = 4.0
-WISHES = ("wanted_model_id", "gpu_ids", "generation", "paused", "drained")
+WISHES = ("wanted_model_id", "gpu_ids", "generation", "paused", "drained", "restart_of")
 
 
 class NotAManagedEngine(Exception):
@@ -47,6 +47,7 @@ class Wishes:
     generation: int
     paused: bool
     drained: bool
+    restart_of: int | None
     loadable: bool
     incident_deaths: int
 
@@ -145,6 +146,7 @@ class HostRow:
             generation=engine.generation,
             paused=engine.paused,
             drained=engine.paused and engine.drained,
+            restart_of=engine.restart_of,
             loadable=may_load(engine, engine.wanted_model),
             incident_deaths=engine.incident_deaths,
         )

@@ -166,6 +166,7 @@ class EngineHost:
                 "gpu_note": reading.note,
                 "gpu_faults": reading.faults,
                 "hardware": hardware.in_words(reading),
+                "host_memory": hardware.memory(),
             }
             self.copy.flush()
         due = HURRY if self.copy.state == State.DRAINING else LOOK_SECONDS
@@ -264,6 +265,8 @@ class EngineHost:
             self._begin_stop(f"stops loading {model}: the engine is being drained")
         elif other := self._other_model():
             self._begin_stop(f"stops loading {model}: {other} is wanted")
+        elif self._must_restart():
+            self._begin_stop(f"stops loading {model}, then starts anew")
         elif elapsed > settings.BATCHSITE_ENGINE_START_TIMEOUT:
             self._load_failed(f"was not ready after {elapsed:.0f} s")
         elif child.socket.exists() and probe.health(self._client()) == 200:
@@ -313,12 +316,18 @@ class EngineHost:
         """Whether people asked to unload the model until they resume the engine."""
         return self.wishes is not None and self.wishes.drained
 
+    def _must_restart(self) -> bool:
+        """Whether people asked for the end of this very start."""
+        generation = self.copy.columns["generation"]
+        return self.wishes is not None and self.wishes.restart_of == generation
+
     def _then(self) -> str:
         """What comes once nothing is in flight, in words; "" to go on as it is."""
         if self._drained():
             return "the model is unloaded"
-        other = self._other_model()
-        return f"{other} is loaded" if other else ""
+        if other := self._other_model():
+            return f"{other} is loaded"
+        return f"{self.model} is loaded anew" if self._must_restart() else ""
 
     def _while_ready(self) -> None:
         now = time.monotonic()

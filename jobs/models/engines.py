@@ -176,7 +176,7 @@ class Engine(models.Model):
     loaded_adapters, generation, load_seconds, incident_deaths and the gauges; the engine
     worker writes wanted_model (comparing the generation), in_flight, fault and gates;
     people write paused, which the host sets once when it gives up after too many
-    deaths, drained and reserved.
+    deaths, drained, restart_of, asked and reserved.
     """
 
     class Kind(models.TextChoices):
@@ -232,6 +232,16 @@ class Engine(models.Model):
     drained = models.BooleanField(
         default=False,
         help_text="While paused: the model of a managed engine is unloaded, too.",
+    )
+    restart_of = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The start (generation) that people want ended and begun anew.",
+    )
+    asked = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What people asked of it last: verb, by, at (unix seconds), reason.",
     )
     gates = models.JSONField(
         default=dict,
@@ -401,7 +411,12 @@ class Measurement(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.served_model}: {self.output_tokens / self.seconds:.0f} tok/s"
+        return f"{self.served_model}: {self.speed:.0f} tok/s"
+
+    @property
+    def speed(self) -> float:
+        """Output tokens a second."""
+        return self.output_tokens / self.seconds
 
     @property
     def latency(self) -> float:

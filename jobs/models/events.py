@@ -27,11 +27,11 @@ class BatchEvent(models.Model):
 
 
 class EngineEvent(models.Model):
-    """A managed engine's timeline: each move of its state, and what happened to it.
+    """An engine's timeline: each move of its state, and what happened to it.
 
-    Append-only, written by the engine's host. `seconds` is how long the state lasted
-    that ended with this event; None where nothing ended. The model goes by its name,
-    so that the history outlives it.
+    Append-only, written by the engine's host, and by what people ask of the engine.
+    `seconds` is how long the state lasted that ended with this event; None where nothing
+    ended. Models and people go by their names, so that the history outlives them.
     """
 
     class Kind(models.TextChoices):
@@ -43,6 +43,10 @@ class EngineEvent(models.Model):
         RESUMED = "resumed"
         MEMORY = "memory"
         HOST = "host"
+        ASK_PAUSE = "ask_pause"
+        ASK_DRAIN = "ask_drain"
+        ASK_RESUME = "ask_resume"
+        ASK_RESTART = "ask_restart"
 
     # Ends that nobody asked for: what was in flight is under suspicion.
     DEATHS = (Kind.DIED, Kind.HUNG)
@@ -55,6 +59,9 @@ class EngineEvent(models.Model):
     model = models.CharField(max_length=200, blank=True)
     generation = models.PositiveIntegerField(default=0)
     reason = models.TextField(blank=True)
+    by = models.CharField(
+        max_length=254, blank=True, help_text="Who asked for it, where people did."
+    )
     seconds = models.FloatField(null=True, blank=True)
 
     class Meta:

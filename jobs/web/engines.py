@@ -12,18 +12,28 @@ from django.db.models import (
     BooleanField,
     ExpressionWrapper,
     Q,
+    Sum,
     prefetch_related_objects,
 )
 
 from jobs import obstacles, track_record
 from jobs.engines import sharing
 from jobs.health import Closure, ended_gates
-from jobs.models import Batch, Engine, EngineModel, WorkerProcess
+from jobs.models import (
+    Batch,
+    Engine,
+    EngineModel,
+    ThroughputSample,
+    WorkerProcess,
+)
 from jobs.models.engines import STALE_SECONDS, database_time
 from jobs.templatetags.figures import duration, percent, printable, size, thousands
 
+from .asks import Asked, asked
+
 # From here on a gauge wants an eye.
 HOT = 0.92
+SPEED_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class EngineCard:
     gauges: list[Gauge]
     gpus: list[Gpu]
     gpu_note: str
+    asked: Asked | None
     closed: list[str]
     ended: list[Past]
     mends: list[tuple[str, str]]
@@ -103,6 +114,10 @@ def cards() -> list[EngineCard]:
     models = {e.pk: e.served_names() for e in known}
     external = [e.pk for e in known if e.kind == Engine.Kind.EXTERNAL]
     if external:
+        speeds = _speeds(external)
+        for engine in known:
+            if engine.pk in speeds:
+                engine.gauges = engine.gauges | {"tokens_s": speeds[engine.pk]}
         serves = EngineModel.objects.filter(engine__in=external)
         for pk, name in serves.values_list("engine", "served_model__name"):
             models[pk].append(name)
@@ -120,6 +135,16 @@ def cards() -> list[EngineCard]:
         )
         for engine in known
     ]
+
+
+def _speeds(chosen: Sequence[int]) -> dict[int, float]:
+    """Output tokens a second of the last minute, by engines that tell no counters."""
+    since = database_time(-SPEED_SECONDS)
+    rows = ThroughputSample.objects.filter(
+        engine__in=chosen, resolution=10, at__gt=since
+    )
+    sums = rows.values_list("engine").annotate(tokens=Sum("output_tokens"))
+    return {pk: tokens / SPEED_SECONDS for pk, tokens in sums.order_by()}
 
 
 def _flag(condition: Q) -> ExpressionWrapper[Q]:
@@ -280,6 +305,7 @@ def card(
         _gauges(engine),
         gpus,
         "" if engine.kind == Engine.Kind.EXTERNAL else note,
+        asked(engine),
         # Only a worker that is alive opens them again.
         engine.gate_reasons if _worker_alive(engine) else [],
         [_past(closure) for closure in ended_gates(engine.gates)],
@@ -361,6 +387,8 @@ def _gauges(engine: Engine) -> list[Gauge]:
         if isinstance(read.get(key), int | float):
             # Many prefix hits are good news, a full cache is not.
             found.append(_share(label, read[key], hot=key == "kv_cache"))
+    if isinstance(read.get("tokens_s"), int | float):
+        found.append(Gauge("output", f"{thousands(read['tokens_s'])} tok/s"))
     return found
 
 

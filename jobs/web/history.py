@@ -24,8 +24,13 @@ NAMES = {
     Kind.RESUMED: "a person let it go on",
     Kind.MEMORY: "started with memory in use",
     Kind.HOST: "its host started",
+    Kind.ASK_PAUSE: "paused",
+    Kind.ASK_DRAIN: "drained",
+    Kind.ASK_RESUME: "resumed",
+    Kind.ASK_RESTART: "told to restart",
 }
 WELCOME = (Kind.RESUMED, Kind.HOST)
+ASKED = (Kind.ASK_PAUSE, Kind.ASK_DRAIN, Kind.ASK_RESUME, Kind.ASK_RESTART)
 STEPS = {State.DRAINING: "drained", State.STOPPING: "stopped", State.STOPPED: "waited"}
 
 
@@ -50,6 +55,9 @@ def history(engine: Engine) -> list[Line]:
 
 def _line(event: EngineEvent, swap: Swap | None) -> Line:
     kind = Kind(event.kind)
+    if kind in ASKED:
+        by = printable(event.by) or "a command"
+        return Line(event, f"{NAMES[kind]} by {by}", printable(event.reason))
     if kind is not Kind.MOVED:
         bad = kind not in WELCOME
         reason = printable(event.reason)[:MOST_REASON] if bad else ""

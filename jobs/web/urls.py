@@ -3,7 +3,16 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import actions, batch_tabs, bulk, detail, engine_actions, results, views
+from . import (
+    actions,
+    batch_tabs,
+    bulk,
+    detail,
+    engine_actions,
+    engine_day,
+    results,
+    views,
+)
 
 # included at the root
 job_urls: list[URLPattern] = [
@@ -48,6 +57,12 @@ job_urls: list[URLPattern] = [
     ),
     path("files/<str:code>/download/", views.file_download, name="file-download"),
     path("engines/", views.engine_list, name="engine-list"),
+    path("engines/day/", engine_day.engine_day, name="engine-day"),
+    path(
+        "engines/<int:key>/restart/",
+        engine_actions.engine_restart,
+        name="engine-restart",
+    ),
     path("engines/<int:key>/pause/", engine_actions.engine_pause, name="engine-pause"),
     path("engines/<int:key>/drain/", engine_actions.engine_drain, name="engine-drain"),
     path(

@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_safe
 
@@ -17,7 +18,7 @@ from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
 from jobs.models import SavedView, ServedModel
 
-from . import engines, pages
+from . import engine_day, engines, pages
 from .batch_filters import BAR, BatchFilterForm
 from .conditional import fragment, page
 from .history import history
@@ -131,6 +132,8 @@ def engine_list(request: HttpRequest) -> HttpResponse:
             (opened, *(line.event.pk for line in lines)),
         )
         return fragment(request, "jobs/_engine_cards.html", ctx, shown)
+    ctx["days"] = engine_day.days((card.engine for card in cards), timezone.now())
+    ctx["ticks"] = engine_day.TICKS
     return page(request, "jobs/engine_list.html", ctx)
 
 
@@ -148,6 +151,7 @@ def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
             card.log,
             card.gauges,
             card.gpus,
+            card.asked,
             card.closed,
             card.ended,
             card.mends,

@@ -109,10 +109,24 @@ OWN = (
 )
 PUBLIC = ("/favicon.ico", "/login/", "/theme/", "/set-password/{uidb64}/{token}/")
 # What belongs to the site and to no team: everybody sees it, staff change it.
-OF_SITE = "/engines/{key}/"
+OF_SITE = (
+    "/engines/{key}/",
+    "/models/new/",
+    *(
+        f"/models/{{key}}/{verb}/"
+        for verb in ("change", "disable", "enable", "remove", "retry")
+    ),
+)
+SEEN_BY_ALL = ("/models/{key}/", "/set-password/", "/v1/models/")
 # A person with one team is led to it; staff see them all. A saved view is one
-# person's, the page of parts for who builds the site.
-DIFFER = ("/teams/", "/batches/views/{key}/delete/", "/design/")
+# person's, the page of parts for who builds the site, a test run a batch of the
+# person's own team, which staff need not have.
+DIFFER = (
+    "/teams/",
+    "/batches/views/{key}/delete/",
+    "/design/",
+    "/models/{key}/test/",
+)
 
 
 def test_the_table_itself_keeps_the_rules() -> None:
@@ -130,9 +144,10 @@ def check_rules(row: Row) -> None:
         assert row.answer("nobody") in ("login", "302", "405")
     if row.path.startswith(OF_SITE):
         assert row.answers[:-1] == ("login", *["403"] * (len(ROLES) - 2))
+        assert row.answer("staff") in ("200", "302")
         return
     # What is another team's does not exist.
-    if "{" in row.path and not row.path.startswith(("/set-password/", "/v1/models/")):
+    if "{" in row.path and not row.path.startswith(SEEN_BY_ALL):
         assert row.answer("stranger") == "404"
     # Nothing breaks, and nobody may less than those below.
     assert not any(answer.startswith("5") for answer in row.answers)

@@ -183,7 +183,7 @@ def _values(
         status="in_progress", total=2, error_report=stored.storage_name, model="tiny"
     )
     rows.answer(made, [rows.chat("yes")])
-    ServedModel.objects.create(name="tiny", source="tiny")
+    model = ServedModel.objects.create(name="tiny", source="tiny")
     engine = Engine.objects.create(name="gpu0", kind=Engine.Kind.MANAGED)
     view = SavedView.objects.create(user=owner, name="mine", query="owner=me")
     upload = Upload.objects.create(
@@ -214,6 +214,7 @@ def _values(
         "deliveries/code": delivery.public_id,
         "engines/key": str(engine.pk),
         "views/key": str(view.pk),
+        "models/key": str(model.pk),
         "models/name": "tiny",
         "uidb64": uid,
         "token": secret,

@@ -25,6 +25,7 @@ from jobs.models import Batch
 from tests.conftest import MakeBatch
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
+from tests.web.model_rows import models_that_ran
 
 # Playwright's sync API runs an event loop in this thread, and Django would refuse
 # queries there; the loop never runs Django's code.
@@ -169,6 +170,7 @@ def places(
     hooks: dict[str, str],
     people: Team,
     cast: dict[str, User | None],
+    models: dict[str, Any],
 ) -> dict[str, Any]:
     """What stands in the addresses of tests/browser/pages.py."""
     newcomer = cast["newcomer"]
@@ -178,6 +180,7 @@ def places(
     return {
         **{name: batch.public_id for name, batch in (batches | more_batches).items()},
         **hooks,
+        **models,
         "team": people.pk,
         "new_team": newcomer.memberships.get().team_id,
         "batch_pk": batches["completed"].pk,
@@ -236,3 +239,9 @@ def hooks(people: Team) -> dict[str, str]:
         "endpoint_off": off.public_id,
         "delivery": delivery.public_id,
     }
+
+
+@pytest.fixture
+def models(batches: dict[str, Batch], make_batch: MakeBatch) -> dict[str, Any]:
+    """One that ran and was tried out, one that does not load, and others."""
+    return models_that_ran(make_batch)

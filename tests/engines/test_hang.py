@@ -96,3 +96,18 @@ def test_requests_that_the_core_never_took_count_too(
         wait_for(lambda: counts(test_engine)["requests"])
         wait_for(lambda: not counts(test_engine)["running"])
     assert (pulse.feel(client, in_flight=5) is None) is moves
+
+
+def test_tokens_a_second_are_those_since_the_last_reading(test_engine: str) -> None:
+    client = EngineClient(base_url=test_engine)
+    pulse = Pulse()
+    pulse.feel(client, in_flight=0)
+    assert pulse.gauges["tokens_s"] is None
+    pulse._counted = (pulse._moved - 10, -50.0)
+    pulse.feel(client, in_flight=0)
+    speed: Any = pulse.gauges["tokens_s"]
+    assert 0 < speed <= 5
+    # An engine whose counter began anew has made nothing, not less than nothing.
+    pulse._counted = (pulse._moved - 10, 1e9)
+    pulse.feel(client, in_flight=0)
+    assert pulse.gauges["tokens_s"] == 0

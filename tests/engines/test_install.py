@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from jobs.engines import gpus, install
+from jobs.engines import arguments, gpus, install
 from tests.nvml import FakeGpu, FakeNvml
 
 
@@ -233,7 +233,7 @@ def test_conversion_that_fails_publishes_nothing(
     assert not install.model_folder().exists()
 
 
-def test_installengine_does_nothing_where_both_are_there(cache: Path) -> None:
+def test_installengine_does_nothing_where_all_is_there(cache: Path) -> None:
     folder = install.environment_folder()
     interpreter(folder, "exit 1")
     (folder / ".ready").touch()
@@ -241,6 +241,7 @@ def test_installengine_does_nothing_where_both_are_there(cache: Path) -> None:
     model.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (model / name).touch()
+    arguments._path().write_text('{"flags": []}')
     out = StringIO()
     call_command("installengine", stdout=out)
     assert "The engine can run." in out.getvalue()

@@ -245,6 +245,50 @@ def test_drain_while_loading_stops_at_once_and_resume_before_the_end_keeps_the_m
     assert until(host, "ready").generation == generation
 
 
+def test_restart_ends_requests_first_and_loads_the_same_model(
+    host: EngineHost, settings: Settings
+) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 60
+    want(model())
+    first = until(host, "ready").generation
+    Engine.objects.update(
+        restart_of=first,
+        worker_heartbeat=timezone.now() + timedelta(minutes=1),
+        in_flight=2,
+    )
+    engine = until(host, "draining")
+    host.step()
+    engine.refresh_from_db()
+    assert engine.state_reason == "finishes 2 requests; then tiny is loaded anew"
+    Engine.objects.update(in_flight=0)
+    until(host, "loading")
+    engine = until(host, "ready")
+    # Each start is restarted once, and this end is no death.
+    assert engine.generation == first + 1
+    assert engine.incident_deaths == 0
+    assert not engine.events.filter(kind__in=["died", "hung"]).exists()
+    for _ in range(3):
+        host._looked = 0
+        host.step()
+    assert Engine.objects.get().state == "ready"
+
+
+def test_restart_does_not_wait_for_ever(host: EngineHost, settings: Settings) -> None:
+    settings.BATCHSITE_DRAIN_SECONDS = 0
+    want(model("tiny", "--load-seconds", "1"))
+    until(host, "loading")
+    Engine.objects.update(restart_of=1)
+    until(host, "stopped")
+    assert until(host, "ready").generation == 2
+    Engine.objects.update(
+        restart_of=2,
+        worker_heartbeat=timezone.now() + timedelta(minutes=1),
+        in_flight=2,
+    )
+    until(host, "loading")
+    assert until(host, "ready").generation == 3
+
+
 def test_model_wanted_while_another_loads_is_loaded_instead(host: EngineHost) -> None:
     want(model("slow", "--load-seconds", "60"))
     until(host, "loading")

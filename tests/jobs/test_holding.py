@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,8 +13,10 @@ from django.test import Client
 from django_q.models import OrmQ
 
 from batchsite.accounts.models import AuditEvent, User
-from jobs import engine_side
+from batchsite.web.audit_lines import words
+from jobs import engine_side, holding
 from jobs.models import Engine
+from jobs.refusals import Refused
 from tests.conftest import MakeBatch
 from tests.jobs.rows import running_batch
 from tests.web import rows
@@ -88,7 +92,7 @@ def test_others_see_engines_and_no_buttons(client: Client, owner: User) -> None:
     engine = rows.managed()
     client.force_login(owner)
     assert "/pause/" not in client.get("/engines/").content.decode()
-    for verb in ("pause", "drain", "resume"):
+    for verb in ("pause", "drain", "restart", "resume"):
         address = f"/engines/{engine.pk}/{verb}/"
         r = client.post(address)
         assert r.status_code == 403
@@ -199,3 +203,86 @@ def test_the_admin_has_them_as_actions_and_no_field(
     given |= {"serves-TOTAL_FORMS": "0", "serves-INITIAL_FORMS": "0"}
     assert client.post(path, given).status_code == 302
     assert Engine.objects.filter(paused=True).count() == 0
+
+
+def test_a_reason_is_kept_on_the_card_in_the_history_and_in_the_audit_log(
+    client: Client, staff: User, owner: User
+) -> None:
+    engine = rows.managed()
+    client.force_login(staff)
+    client.post(f"/engines/{engine.pk}/pause/", {"reason": " <b>firmware\n\0update "})
+    client.force_login(owner)
+
+    page = client.get("/engines/?history=gpu0").content.decode()
+
+    card = " ".join(page.split())
+    assert f'"hostile">paused by {staff.email}</span> <time' in card
+    assert ': <span class="hostile">&lt;b&gt;firmware update</span>' in card
+    event = engine.events.get()
+    assert (event.kind, event.by) == ("ask_pause", staff.email)
+    assert f"paused by {staff.email}</span>" in page
+    audited = AuditEvent.objects.get(action="engine.pause")
+    assert audited.data == {"reason": "<b>firmware update"}
+    assert words(audited) == "paused the engine gpu0: <b>firmware update"
+    # What is over is not said any more.
+    client.force_login(staff)
+    client.post(f"/engines/{engine.pk}/resume/", {"reason": "x" * 900})
+    assert "paused by" not in client.get("/engines/").content.decode()
+    assert len(Engine.objects.get().asked["reason"]) == holding.REASON_LENGTH
+
+
+def test_staff_restart_an_engine_once_for_each_start(
+    client: Client, staff: User
+) -> None:
+    engine = rows.managed(generation=3)
+    client.force_login(staff)
+    for _ in range(2):
+        r = client.post(
+            f"/engines/{engine.pk}/restart/", {"reason": "it hangs"}, follow=True
+        )
+        assert "gpu0 is being restarted" in r.content.decode()
+    assert f"restart asked for by {staff.email}" in r.content.decode()
+    assert lines() == [("engine.restart", "gpu0", "127.0.0.1")]
+    assert Engine.objects.get().restart_of == 3
+    # The next start is another one.
+    Engine.objects.update(generation=4)
+    assert "restart asked for" not in client.get("/engines/").content.decode()
+    client.post(f"/engines/{engine.pk}/restart/")
+    assert Engine.objects.get().restart_of == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        (
+            {"kind": "external", "base_url": "http://127.0.0.1:9"},
+            "ext is a server elsewhere, which only whoever runs it can restart",
+        ),
+        ({"host_heartbeat": None}, "manage.py runengine --name ext"),
+        ({"state": "stopped"}, "ext is stopped: there is nothing to restart"),
+        ({"state": "failed", "paused": True}, "ext was given up. Resume it"),
+        ({"state": "stopped", "paused": True, "drained": True}, "ext is drained."),
+    ],
+)
+def test_a_restart_that_cannot_be_is_refused_in_words(
+    columns: dict[str, Any], why: str
+) -> None:
+    engine = rows.managed("ext", **columns)
+    with pytest.raises(Refused, match=re.escape(why)):
+        holding.restart(engine=engine, user=None)
+    with pytest.raises(CommandError, match=re.escape(why)):
+        call_command("restartengine", "ext")
+    assert lines() == []
+    assert not engine.events.exists()
+
+
+def test_restart_by_command() -> None:
+    rows.managed(generation=1)
+    out = StringIO()
+    call_command("restartengine", "gpu0", "--reason", "new driver", stdout=out)
+    call_command("restartengine", "gpu0", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "Engine gpu0 is being restarted.",
+        "Engine gpu0 is being restarted already.",
+    ]
+    assert Engine.objects.get().asked["reason"] == "new driver"

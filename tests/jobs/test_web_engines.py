@@ -6,6 +6,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import User
 from jobs.models import Engine, EngineEvent, ServedModel
+from tests.conftest import MakeBatch
 from tests.web import rows
 
 GAUGES = {
@@ -50,6 +51,24 @@ def test_a_ready_engine_shows_its_gauges(client: Client, owner: User) -> None:
     assert page.count("bar-hot") == 1
 
 
+def test_output_has_its_unit_and_an_external_engines_comes_from_its_results(
+    client: Client, owner: User, make_batch: MakeBatch
+) -> None:
+    rows.managed(gauges={"tokens_s": 1234.5})
+    external = rows.managed(
+        "ext", kind="external", base_url="http://127.0.0.1:9", loaded_model=None
+    )
+    batch = rows.running(make_batch)
+    rows.sampled(batch, external, rows=12, minutes=2)
+    client.force_login(owner)
+
+    page = client.get("/engines/").content.decode()
+
+    assert "1,234 tok/s" in page
+    # Six samples a minute of 12 results with 50 tokens each.
+    assert "60 tok/s" in page
+
+
 def test_no_gpu_is_said_in_words(client: Client, owner: User) -> None:
     rows.managed(gauges={"gpu_note": "no GPU: driver not loaded"})
     rows.managed("gpu1")
@@ -82,7 +101,7 @@ def test_a_dead_host_and_worker_are_named_with_their_commands(
     client.force_login(owner)
 
     page = client.get("/engines/").content.decode()
-    cards = page[page.index('id="engine-cards"') :]
+    cards = page[page.index('id="engine-cards"') : page.index('id="engine-day"')]
 
     # The last state that a dead host wrote is not shown as the present one.
     assert "not running" in cards

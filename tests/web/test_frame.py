@@ -15,8 +15,8 @@ from jobs.models import Engine
 from tests.web import rows
 
 
-def test_home_leads_to_the_batches(client: Client) -> None:
-    assert client.get("/")["Location"] == "/batches/"
+def test_home_asks_to_sign_in(client: Client) -> None:
+    assert client.get("/")["Location"] == "/login/?next=/"
 
 
 def test_theme_is_kept_in_a_cookie_and_written_into_the_page(client: Client) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs.engines.registry import CannotRegister, add_model
+from jobs import catalogue
+from jobs.engines import arguments
+from jobs.engines.registry import CannotRegister
 
 
 class Command(BaseCommand):
@@ -70,7 +72,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            model, created = add_model(
+            model, created = catalogue.put(
                 name=options["name"],
                 source=options["source"],
                 revision=options["revision"],
@@ -91,4 +93,13 @@ class Command(BaseCommand):
         if model.request_timeout:
             self.stdout.write(f"A try may take {model.request_timeout:,} s.")
         if model.state != model.State.ENABLED:
-            self.stdout.write(f"It is {model.state}: enable it in the admin.")
+            self.stdout.write(f"It is {model.state}: enable it on its page.")
+        self.judge(model.engine_args)
+
+    def judge(self, engine_args: list[str]) -> None:
+        """Name arguments that the installed vLLM does not take; they are kept."""
+        try:
+            for one in arguments.unknown(engine_args):
+                self.stdout.write(self.style.WARNING(one.words))
+        except arguments.CannotTell as error:
+            self.stdout.write(str(error))

@@ -23,15 +23,19 @@ class Command(BaseCommand):
             action="store_true",
             help="unload the model, too, once nothing is in flight",
         )
+        parser.add_argument(
+            "--reason", default="", help="shown on its card and kept in its history"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        reason = options["reason"]
         try:
             engine = holding.find(options["name"])
             if options["drain"]:
-                done = holding.drain(engine=engine, user=None)
+                done = holding.drain(engine=engine, user=None, reason=reason)
                 words = "being drained"
             else:
-                done = holding.pause(engine=engine, user=None)
+                done = holding.pause(engine=engine, user=None, reason=reason)
                 words = "paused"
         except Refused as error:
             raise CommandError(str(error)) from error

@@ -15,13 +15,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the engine's name")
+        parser.add_argument("--reason", default="", help="kept in its history")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             engine = holding.find(options["name"])
         except Refused as error:
             raise CommandError(str(error)) from error
-        if holding.resume(engine=engine, user=None):
+        if holding.resume(engine=engine, user=None, reason=options["reason"]):
             self.stdout.write(f"Engine {engine} takes requests again.")
         else:
             self.stdout.write(f"Engine {engine} is not paused.")
