@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 
 from .models import ApiKey, Membership, Team, User
 
@@ -78,6 +79,15 @@ def at_least(role: str | None, needed: str) -> bool:
 def user_may(user: User, team: Team, right: str) -> bool:
     """Whether the person holds that right (a key of RIGHTS) in the team."""
     return at_least(role_in(user, team), RIGHTS[right])
+
+
+def teams_where(user: User, right: str) -> QuerySet[Team]:
+    """The teams in which the person holds that right, by name; all of them for staff."""
+    if user.is_staff:
+        return Team.objects.all()
+    roles = [role for role in Role.values if at_least(role, RIGHTS[right])]
+    held = Membership.objects.filter(user=user, role__in=roles)
+    return Team.objects.filter(pk__in=held.values("team"))
 
 
 def key_may(key: ApiKey, right: str) -> bool:

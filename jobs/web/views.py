@@ -17,7 +17,7 @@ from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
 from jobs.models import ServedModel
 
-from . import engines, pages
+from . import engines, new_start, pages
 from .conditional import fragment, page
 from .history import history
 
@@ -41,6 +41,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         shown = (found.shown, found.newer, found.older)
         return fragment(request, "jobs/_batch_rows.html", ctx, shown)
     ctx["bar"] = pages.BAR
+    ctx["why_not"] = new_start.why_not(user)
     if not found.batches and not request.GET:
         ctx |= _first_steps(request)
     return page(request, "jobs/batch_list.html", ctx)

@@ -219,7 +219,7 @@ def test_queries_do_not_grow_with_the_rows(
 
     # session, user, batches; the frame adds active batches, engines, control
     # workers, webhooks
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         client.get("/batches/")
     with django_assert_num_queries(3):
         client.get("/batches/", headers=HTMX)
