@@ -84,8 +84,11 @@ def expected(estimate: Estimate, models: list[str]) -> Expected:
     if estimate.seconds_low is not None and estimate.seconds_high is not None:
         time = spoken_range(estimate.seconds_low, estimate.seconds_high)
     else:
-        which = "this model has" if len(models) == 1 else "these models have"
-        why = f"not known: {which} not run here long enough to tell"
+        why = (
+            "not known: this model has not run here"
+            if len(models) == 1
+            else "not known: not all of these models have run here"
+        )
     if estimate.gpu_hours is not None:
         gpu = duration(estimate.gpu_hours * 3600)
     return Expected(estimate, time, why, gpu)

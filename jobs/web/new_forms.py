@@ -21,7 +21,6 @@ from jobs.jsonl import ENDPOINTS
 from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
 from jobs.submit import LONGEST_SECONDS, SHORTEST_SECONDS, WINDOW_SECONDS
-from jobs.templatetags.figures import duration
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -167,7 +166,7 @@ class OptionsForm(forms.Form):
         own = team.batch_seconds or WINDOW_SECONDS
         self.fields["hours"].help_text = (
             f"{SHORTEST_SECONDS // HOUR} to {LONGEST_SECONDS // HOUR}; what is not"
-            f" answered then is not run. Without a number: {duration(own)}."
+            f" answered then is not run. Without a number: {own / HOUR:g}."
         )
         for name, field in self.fields.items():
             if field.help_text and not field.widget.is_hidden:

@@ -233,8 +233,9 @@ def sent(people: Team, make_file: MakeFile, make_batch: MakeBatch) -> dict[str, 
         cells + cells * 2, filename="a.csv", purpose=BatchFile.Purpose.USER_DATA
     )
     no_table = make_file(b"\xff\xfe", filename="b.csv", purpose="user_data")
-    gone = make_batch()
-    BatchFile.objects.filter(pk=gone.input_file_id).update(deleted_at=timezone.now())
+    lost = make_file(chat_lines(1))
+    gone = make_batch(input_file=lost)
+    BatchFile.objects.filter(pk=lost.pk).update(deleted_at=timezone.now())
     return {
         "good_file": good.public_id,
         "bad_file": bad.public_id,

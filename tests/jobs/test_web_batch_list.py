@@ -217,8 +217,8 @@ def test_queries_do_not_grow_with_the_rows(
         rows.running(make_batch, name=f"b{n}")
     client.force_login(owner)
 
-    # session, user, batches; the frame adds active batches, engines, control
-    # workers, webhooks
+    # session, user, batches, a team to submit in; the frame adds active batches,
+    # engines, control workers, webhooks
     with django_assert_num_queries(8):
         client.get("/batches/")
     with django_assert_num_queries(3):
