@@ -23,7 +23,7 @@ from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_http_methods, require_safe
 
 from jobs import idempotency, limits, submit
-from jobs.access import get_file, person
+from jobs.access import person
 from jobs.api import batch_params
 from jobs.api.errors import ApiError
 from jobs.dry_run import Verdict, dry_run
@@ -34,7 +34,7 @@ from jobs.templatetags.figures import title_of
 from . import new_expected, new_report
 from .conditional import page
 from .new_forms import Choices, OptionsForm, fresh, like
-from .new_start import address_of, cloned_batch
+from .new_start import address_of, cloned_batch, get_new_file
 
 NOT_GOOD = "Nothing was made: the file has errors with these options."
 ANOTHER = "This form was sent already, with other values. Open the page anew."
@@ -107,7 +107,7 @@ def batch_new_report(request: HttpRequest, code: str) -> HttpResponseBase:
 
 def get_batch_file(request: HttpRequest, code: str) -> BatchFile:
     """The batch file, for those who may submit in its team; else 404 or 403."""
-    file = get_file(request, code, right="batches:write")
+    file = get_new_file(request, code)
     if file.purpose != BatchFile.Purpose.BATCH:
         raise Http404("This file is no input of a batch.")
     return file

@@ -117,7 +117,14 @@ def checked(file: BatchFile, choices: Choices) -> Verdict:
         mixed=choices.allow_mixed_models,
         dedupe=choices.dedupe,
     )
-    facts = (file.public_id, file.sha256, choices, sorted(rules.models), rules.most)
+    facts = (
+        settings.VERSION,
+        file.public_id,
+        file.sha256,
+        choices,
+        sorted(rules.models),
+        rules.most,
+    )
     key = f"new-batch-{hashlib.sha256(repr(facts).encode()).hexdigest()}"
     found: Verdict | None = cache.get(key)
     if found is None:

@@ -14,7 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.files.storage import default_storage
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -22,7 +22,8 @@ from django.views.decorators.http import require_http_methods
 from batchsite.accounts import permissions
 from batchsite.accounts.models import Team, User
 from jobs import tables
-from jobs.access import get_batch, person
+from jobs.access import get_batch, get_file, person
+from jobs.ids import may_be_id
 from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
 from jobs.table_requests import stored_once
@@ -112,7 +113,9 @@ def batch_new(request: HttpRequest) -> HttpResponse:
     teams = permissions.teams_where(user, "batches:write")
     if reason := why_not(user):
         raise PermissionDenied(reason)
-    cloned = cloned_batch(request)
+    if cloned := cloned_batch(request):
+        # It brings its options, and its address of the webhook, to no other team.
+        teams = teams.filter(pk=cloned.team_id)
     if request.method == "POST":
         form = StartForm(request.POST, request.FILES, teams=teams)
         if form.is_valid() and (file := _stored(form, user)):
@@ -153,7 +156,19 @@ def why_not(user: User) -> str:
 def cloned_batch(request: HttpRequest) -> Batch | None:
     """The batch that `?clone=` names; 404 for one that the person does not see."""
     code = request.GET.get("clone", "")
+    if code and not may_be_id(code):
+        raise Http404("That is no id of a batch.")
     return get_batch(request, code, right="batches:write") if code else None
+
+
+def get_new_file(request: HttpRequest, code: str) -> BatchFile:
+    """A file whose bytes exist, for those who may submit in its team; else 404 or 403."""
+    if not may_be_id(code):
+        raise Http404("That is no id of a file.")
+    file = get_file(request, code, right="batches:write")
+    if not default_storage.exists(file.storage_name):
+        raise Http404("The bytes of this file are gone.")
+    return file
 
 
 def present_input(batch: Batch) -> BatchFile | None:

@@ -16,14 +16,14 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
 from jobs import table_requests, tables
-from jobs.access import get_file, person
+from jobs.access import person
 from jobs.models import BatchFile, ServedModel
 from jobs.refusals import Refused
 from jobs.table_requests import Findings
 from jobs.templating import Template
 
 from .conditional import page
-from .new_start import address_of, cloned_batch
+from .new_start import address_of, cloned_batch, get_new_file
 
 SAMPLES = 3
 COLUMNS_SHOWN = 60
@@ -151,7 +151,7 @@ def batch_new_table(request: HttpRequest, code: str) -> HttpResponse:
 
 def get_table(request: HttpRequest, code: str) -> BatchFile:
     """The table's file, for those who may submit in its team; else 404 or 403."""
-    file = get_file(request, code, right="batches:write")
+    file = get_new_file(request, code)
     if not tables.is_table(file.filename):
         raise Http404("This file is no table.")
     return file

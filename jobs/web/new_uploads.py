@@ -11,7 +11,7 @@ from functools import wraps
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
@@ -120,7 +120,9 @@ def upload_cancel(request: HttpRequest, code: str) -> HttpResponse:
 def get_upload(request: HttpRequest, code: str) -> Upload:
     """The upload, for those who may write files in its team; else 404 or 403."""
     user = person(request)
-    found = get_object_or_404(Upload.objects.visible_to(user), public_id=code)
+    found = Upload.objects.visible_to(user).find(code)
+    if found is None:
+        raise Http404("No such upload.")
     permissions.require(user, found.team, "files:write")
     return found
 

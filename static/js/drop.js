@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that is dropped, chosen or pasted as text goes to upload.js.
+// A file that is dropped, chosen or pasted as text goes to upload.js; one that is thrown
+// away goes from the site, too.
 "use strict";
 {
   const form = document.querySelector("[data-upload]");
@@ -32,10 +33,24 @@
     if (file) hand(file);
   });
 
+  // An upload that is not told of this ends by itself, after an hour.
+  document.addEventListener("upload-discard", ({ detail: id }) => {
+    const headers = { "X-CSRFToken": form.csrfmiddlewaretoken.value };
+    if (id) fetch(`${form.dataset.upload}${id}/cancel/`, { method: "POST", headers }).catch(() => {});
+  });
+
   form.addEventListener("submit", (event) => {
     const text = form.text.value;
     if (!text.trim()) return;
     event.preventDefault();
     hand(new File([text], "pasted.jsonl", { lastModified: 0 }));
   });
+
+  const before = globalThis.sending.kept();
+  if (before) {
+    const note = form.querySelector("[data-unfinished]");
+    const share = Math.floor((100 * before.parts.length * before.piece) / before.size);
+    note.querySelector("span").textContent = `“${before.name}” stopped at ${share} %. Choose the same file again within an hour, and it goes on from there.`;
+    note.hidden = false;
+  }
 }

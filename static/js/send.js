@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sends to the site and tries again while the connection is broken; for upload.js.
+// Sends to the site and tries again while the connection is broken, and keeps what was
+// sent of an upload; for upload.js.
 "use strict";
 {
   const WAITS = [1, 2, 4, 8, 15, 15];
+  const KEPT = "batchsite-upload";
   const SIGNED_OUT = "You were signed out. Sign in, and choose the file again: it goes on.";
 
   // What trying again does not mend.
@@ -49,5 +51,15 @@
     }
   }
 
-  globalThis.sending = { patiently, Refused };
+  // The upload that is under way, so that it outlives the page; null when it has ended.
+  function keep(state) {
+    if (state) localStorage.setItem(KEPT, JSON.stringify(state));
+    else localStorage.removeItem(KEPT);
+  }
+
+  function kept() {
+    return JSON.parse(localStorage.getItem(KEPT) ?? "null");
+  }
+
+  globalThis.sending = { patiently, Refused, keep, kept };
 }

@@ -3,28 +3,28 @@
 // goes on. Started by the event "upload-file" with a File; without scripts the form works.
 "use strict";
 {
-  const KEPT = "batchsite-upload";
   const form = document.querySelector("[data-upload]");
   const part = (name) => form.querySelector(`[data-progress${name}]`);
-  const kept = () => JSON.parse(localStorage.getItem(KEPT) ?? "null");
-  const keep = (state) => localStorage.setItem(KEPT, JSON.stringify(state));
   const signs = (file) => [form.team.value, file.name, file.size, file.lastModified].join("/");
   let turn = null;
   let last = null;
 
   function show(done, size) {
-    const percent = `${Math.floor((100 * done) / Math.max(size, 1))} %`;
+    part("-figure").textContent = `${Math.floor((100 * done) / Math.max(size, 1))} %`;
     part("-bar").value = size ? done / size : 1;
-    if (part("-figure").textContent !== percent) part("-figure").textContent = percent;
   }
 
   function say(words) {
     if (part("-words").textContent !== words) part("-words").textContent = words;
   }
 
+  function offer(...names) {
+    for (const name of ["-stop", "-again", "-discard"]) part(name).hidden = !names.includes(name);
+  }
+
   // What an earlier page began of this file, as the site has it; else a new upload.
   async function begun(file) {
-    const { patiently } = globalThis.sending;
+    const { patiently, kept } = globalThis.sending;
     const before = kept();
     if (before?.signs === signs(file)) {
       const address = `${form.dataset.upload}${before.id}/`;
@@ -32,14 +32,14 @@
       const known = new Set(state?.parts);
       if (state?.status === "pending" && before.parts.every((id) => known.has(id))) return before;
     }
-    const fields = [["team", form.team.value], ["filename", file.name], ["bytes", file.size]];
-    const made = await patiently(form.dataset.upload, fields, turn);
     const { name, size } = file;
+    const fields = [["team", form.team.value], ["filename", name], ["bytes", size]];
+    const made = await patiently(form.dataset.upload, fields, turn);
     return { signs: signs(file), name, size, id: made.id, piece: made.piece, parts: [] };
   }
 
   async function sendAll(file) {
-    const { patiently } = globalThis.sending;
+    const { patiently, keep } = globalThis.sending;
     const state = await begun(file);
     const address = `${form.dataset.upload}${state.id}/`;
     for (let at = state.parts.length * state.piece; at < file.size; at += state.piece) {
@@ -55,7 +55,7 @@
     turn.onprogress = null;
     const ids = state.parts.map((id) => ["part", id]);
     const done = await patiently(`${address}complete/${location.search}`, ids, turn);
-    localStorage.removeItem(KEPT);
+    keep(null);
     location.assign(done.next);
   }
 
@@ -64,8 +64,7 @@
     last = file;
     turn = { stopped: false, token: form.csrfmiddlewaretoken.value, say };
     part("").hidden = false;
-    part("-stop").hidden = false;
-    part("-again").hidden = true;
+    offer("-stop");
     form.querySelector("[data-unfinished]").hidden = true;
     part("-name").textContent = file.name;
     show(0, file.size);
@@ -73,8 +72,8 @@
       await sendAll(file);
     } catch (error) {
       say(error.message || (turn.stopped ? "Stopped." : "The connection is lost."));
-      part("-stop").hidden = true;
-      part("-again").hidden = error instanceof globalThis.sending.Refused;
+      if (error instanceof globalThis.sending.Refused) offer();
+      else offer("-again", "-discard");
     }
     turn = null;
   }
@@ -86,11 +85,10 @@
     turn.request?.abort();
   });
 
-  const before = kept();
-  if (before) {
-    const note = form.querySelector("[data-unfinished]");
-    const share = Math.floor((100 * before.parts.length * before.piece) / before.size);
-    note.querySelector("span").textContent = `“${before.name}” stopped at ${share} %. Choose the same file again within an hour, and it goes on from there.`;
-    note.hidden = false;
-  }
+  part("-discard").addEventListener("click", () => {
+    const { kept, keep } = globalThis.sending;
+    document.dispatchEvent(new CustomEvent("upload-discard", { detail: kept()?.id }));
+    keep(null);
+    part("").hidden = true;
+  });
 }

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from batchsite.accounts.models import User
-from jobs.models import Batch, BatchFile, ServedModel, UploadPart
+from jobs.models import Batch, BatchFile, ServedModel, Upload, UploadPart
 from jobs.web import new_uploads
 from tests.inputs import chat_lines
 
@@ -163,6 +163,33 @@ def test_after_a_reload_the_same_file_goes_on(
     )
     pieces = -(-file.stat().st_size // 100_000)
     assert sum(url.endswith("/parts/") for url in uploads) == pieces - 2
+
+
+def test_a_stopped_upload_is_thrown_away(
+    open_page: OpenPage, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_uploads, "PIECE_BYTES", 100_000)
+    page = open_page(NEW, user=owner)
+    sent: list[str] = []
+
+    def no_second(route: Route) -> None:
+        sent.append(route.request.url)
+        if len(sent) > 1:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/parts/", no_second)
+    choose(page, "large.jsonl", chat_lines(2000))
+    expect(page.locator("[data-progress-words]")).to_contain_text("Trying again")
+    page.get_by_role("button", name="Stop").click()
+    with page.expect_response("**/cancel/"):
+        page.get_by_role("button", name="Throw away").click()
+
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+    assert Upload.objects.get().status == "cancelled"
+    page.reload()
+    expect(page.get_by_text("stopped at")).to_be_hidden()
 
 
 def test_a_refused_file_says_why(open_page: OpenPage, owner: User) -> None:

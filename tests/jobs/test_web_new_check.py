@@ -385,6 +385,7 @@ def test_who_may(
     client.force_login(owner)
     assert client.put(address_of(file)).status_code == 405
     assert client.post(f"{address_of(file)}report/").status_code == 405
+    assert client.get("/batches/new/files/%00/").status_code == 404
     # No batch file, and a batch of another team.
     other = make_file(chat_lines(1), purpose="user_data")
     assert client.get(address_of(other)).status_code == 404

@@ -169,5 +169,9 @@ def test_a_clone_begins_with_the_same_file_if_it_is_there(
     made = BatchFile.objects.get(filename="b.jsonl")
     assert r["Location"] == f"/batches/new/files/{made.public_id}/{query}"
 
+    # Its options are its team's: no other team is offered.
+    ensure_member(team_name="Red", email=teammate.email, role="member")
+    assert "Red" not in client.get(NEW + query).content.decode()
     client.force_login(stranger)
     assert client.get(NEW + query).status_code == 404
+    assert client.get(f"{NEW}?clone=%00").status_code == 404
