@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 
-from batchsite.accounts.models import Team, User
+from batchsite.accounts.models import User
 
 from . import file_store, gates
 from .checks import requests_limit
@@ -26,8 +26,6 @@ from .uploads import SpooledUpload, size_limit
 
 SHOWN = 3
 PROBLEMS_SHOWN = 20
-# Of files that a person just sent, so many are looked through for one sent twice.
-NEWEST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +105,10 @@ def make(
             return None, found
         if not found.good:
             raise Refused("No row of the table becomes a request.")
-        return stored_once(team=file.team, user=user, upload=spool), found
-
-
-def stored_once(
-    *,
-    team: Team,
-    user: User,
-    upload: SpooledUpload,
-    purpose: str = "batch",
-    **life: Any,
-) -> BatchFile:
-    """The file, or the one that the person just stored with that content and name."""
-    newest = BatchFile.objects.visible_to_team(team).order_by("-id")[:NEWEST]
-    for known in newest:
-        same = (known.sha256, known.purpose, known.filename, known.created_by_id)
-        if same == (upload.sha256, purpose, upload.name, user.pk):
-            return known
-    return file_store.store_upload(
-        team=team, user=user, upload=upload, purpose=purpose, **life
-    )
+        stored = file_store.store_once(
+            team=file.team, user=user, upload=spool, purpose=BatchFile.Purpose.BATCH
+        )
+        return stored, found
 
 
 def lines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -82,6 +82,22 @@ def batch_new_report(request: HttpRequest, code: str) -> HttpResponseBase:
     """Every bad line of the file, as JSONL."""
     file = get_batch_file(request, code)
     choices = _choices(request, file, None)
+    try:
+        report = _report(file, choices)
+    except limits.LimitReached as busy:
+        messages.warning(request, busy.message)
+        return redirect(f"{address_of(file)}?{choices.query}")
+    name = get_valid_filename(file.filename or file.public_id)
+    return FileResponse(
+        report,
+        as_attachment=True,
+        filename=f"{name.removesuffix('.jsonl')}_errors.jsonl",
+        content_type="application/jsonl",
+    )
+
+
+def _report(file: BatchFile, choices: Choices) -> IO[bytes]:
+    """All errors in a file that has no name, at its beginning; LimitReached."""
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
     report = tempfile.TemporaryFile(dir=settings.SPOOL_DIR)  # noqa: SIM115 - the answer closes it
     try:
@@ -91,18 +107,11 @@ def batch_new_report(request: HttpRequest, code: str) -> HttpResponseBase:
             report=report,
             **asdict(choices),
         )
-    except limits.LimitReached as busy:
+    except BaseException:
         report.close()
-        messages.warning(request, busy.message)
-        return redirect(f"{address_of(file)}?{choices.query}")
+        raise
     report.seek(0)
-    name = get_valid_filename(file.filename or file.public_id)
-    return FileResponse(
-        report,
-        as_attachment=True,
-        filename=f"{name.removesuffix('.jsonl')}_errors.jsonl",
-        content_type="application/jsonl",
-    )
+    return report
 
 
 def get_batch_file(request: HttpRequest, code: str) -> BatchFile:

@@ -21,12 +21,11 @@ from django.views.decorators.http import require_http_methods
 
 from batchsite.accounts import permissions
 from batchsite.accounts.models import Team, User
-from jobs import tables
+from jobs import file_store, tables
 from jobs.access import get_batch, get_file, person
 from jobs.ids import may_be_id
 from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
-from jobs.table_requests import stored_once
 from jobs.uploads import SpooledUpload, printable_name, size_limit
 
 from .conditional import page
@@ -203,7 +202,7 @@ def _stored(form: StartForm, user: User) -> BatchFile | None:
         # Their own names: a file of any other name is no table for what comes next.
         upload.name = printable_name(upload.name or "") or PASTED
         try:
-            return stored_once(
+            return file_store.store_once(
                 team=form.cleaned_data["team"],
                 user=user,
                 upload=upload,

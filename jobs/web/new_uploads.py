@@ -25,8 +25,7 @@ from jobs.models import Upload
 from jobs.refusals import Refused
 from jobs.uploads import SpooledUpload
 
-from .new_start import ENDINGS, WRONG_ENDING, address_of, life_of
-from .new_start import cloned_batch as cloned
+from .new_start import ENDINGS, WRONG_ENDING, address_of, cloned_batch, life_of
 
 # Small enough that little is sent twice, and that 1,000 parts are larger than any file.
 PIECE_BYTES = 8_000_000
@@ -106,7 +105,7 @@ def upload_complete(request: HttpRequest, code: str) -> HttpResponse:
     ids = request.POST.getlist("part")[: parts.MOST_PARTS]
     done = parts.complete_upload(upload=upload, part_ids=ids)
     assert done.file is not None  # a completed upload has one
-    return JsonResponse({"next": address_of(done.file, clone=cloned(request))})
+    return JsonResponse({"next": address_of(done.file, clone=cloned_batch(request))})
 
 
 @require_POST
