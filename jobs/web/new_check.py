@@ -63,7 +63,8 @@ def batch_new_check(request: HttpRequest, code: str) -> HttpResponse:
     if cloned and cloned.team_id != file.team_id:
         raise Http404("That batch is another team's.")
     choices = _choices(request, file, cloned)
-    initial = like(cloned) if cloned else fresh(choices)
+    origin = like(cloned) if cloned else {}
+    initial = fresh(choices) | origin | asdict(choices)
     form = OptionsForm(team=file.team, initial=initial)
     if request.method == "POST":
         form = OptionsForm(request.POST, team=file.team, initial=initial)
@@ -73,7 +74,8 @@ def batch_new_check(request: HttpRequest, code: str) -> HttpResponse:
         if wanted and (batch := _made(request, file, form)):
             messages.success(request, f"“{title_of(batch)}” is in the queue.")
             return redirect("batch-detail", code=batch.public_id)
-    return _page(request, file, form, choices, cloned)
+    shown = _shown(form, origin)
+    return _page(request, file, form, choices, {"cloned": cloned, "shown": shown})
 
 
 @require_safe
@@ -160,18 +162,9 @@ def _page(
     file: BatchFile,
     form: OptionsForm,
     choices: Choices,
-    cloned: Batch | None,
+    more: dict[str, Any],
 ) -> HttpResponse:
-    shown = _shown(form, cloned)
-    ctx: dict[str, Any] = {
-        "file": file,
-        "form": form,
-        "cloned": cloned,
-        "fields": [one for one in shown if not one.is_tick],
-        "ticks": [one for one in shown if one.is_tick],
-        "choices": choices,
-        "clone_query": f"?clone={cloned.public_id}" if cloned else "",
-    }
+    ctx = {"file": file, "form": form, "choices": choices, **more}
     try:
         verdict = new_report.checked(file, choices)
     except limits.LimitReached as busy:
@@ -220,13 +213,13 @@ def _good(file: BatchFile, verdict: Verdict) -> dict[str, Any]:
     return found
 
 
-def _shown(form: OptionsForm, cloned: Batch | None) -> list[Shown]:
-    """The fields; of a clone with what differs from the batch that it is like."""
+def _shown(form: OptionsForm, origin: dict[str, Any]) -> list[Shown]:
+    """The fields, each with whether it differs from what the cloned batch has, if any."""
     rows = []
     for field in form.visible_fields():
-        was = _words(form.initial.get(field.name))
+        was = _words(origin.get(field.name))
         now = _words(field.value()).replace("\r\n", "\n")
-        rows.append(Shown(field, was, cloned is not None and now != was))
+        rows.append(Shown(field, was, bool(origin) and now != was))
     return rows
 
 

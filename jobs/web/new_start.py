@@ -107,7 +107,10 @@ class StartForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def batch_new(request: HttpRequest) -> HttpResponse:
-    """Take the requests and go to what comes next; `?clone=` begins with an old batch."""
+    """Take the requests and go to what comes next.
+
+    `?clone=` begins with an old batch, and with `&other` with another file than its.
+    """
     user = person(request)
     teams = permissions.teams_where(user, "batches:write")
     if reason := why_not(user):
@@ -120,10 +123,11 @@ def batch_new(request: HttpRequest) -> HttpResponse:
         if form.is_valid() and (file := _stored(form, user)):
             return redirect(address_of(file, clone=cloned))
         return _page(request, form, cloned)
-    if cloned and (kept := present_input(cloned)):
+    if cloned and "other" not in request.GET and (kept := present_input(cloned)):
         return redirect(address_of(kept, clone=cloned))
     team = cloned.team_id if cloned else _number(request.GET, "team")
-    return _page(request, StartForm(teams=teams, initial={"team": team}), cloned)
+    form = StartForm(teams=teams, initial={"team": team})
+    return _page(request, form, cloned)
 
 
 def _page(request: HttpRequest, form: StartForm, cloned: Batch | None) -> HttpResponse:
@@ -134,7 +138,7 @@ def _page(request: HttpRequest, form: StartForm, cloned: Batch | None) -> HttpRe
     ctx = {
         "form": form,
         "cloned": cloned,
-        "teams": teams,
+        "kept": present_input(cloned) if cloned else None,
         "only": teams[0] if len(teams) == 1 else None,
         "limits": {size_limit(team) for team in teams},
         "limit": max(size_limit(team) for team in teams),

@@ -323,47 +323,6 @@ def test_the_check_is_made_with_the_options_that_are_asked_for(
     assert not Batch.objects.exists()
 
 
-def test_a_clone_has_the_old_options_and_marks_what_is_new(
-    signed_in: Client, make_batch: MakeBatch
-) -> None:
-    old = make_batch(
-        name="Mails",
-        tags=["may", "x"],
-        priority=3,
-        metadata={"a": "1", "b": "2"},
-        dedupe=False,
-        output_expires_after=86_400,
-    )
-    file = old.input_file
-    assert file is not None
-    address = f"{address_of(file)}?clone={old.public_id}"
-
-    page = signed_in.get(address).content.decode()
-    assert 'value="Mails"' in page
-    assert 'value="may, x"' in page
-    assert "a = 1\nb = 2" in page
-    assert "is-changed" not in page
-    given = {
-        **GIVEN,
-        "name": "Mails again",
-        "tags": "may, x",
-        "priority": "3",
-        "hours": "24",
-        "keep_days": "1",
-        "output_order": "input",
-        "metadata": "a = 1\r\nb = 2",
-        "do": "check",
-    }
-    page = signed_in.post(address, given).content.decode()
-    assert re.findall(r'is-changed" data-was="([^"]*)"', page) == ["Mails", "no"]
-    assert "changed; was" in page
-
-    r = signed_in.post(address, given | {"do": "create"})
-    made = Batch.objects.exclude(pk=old.pk).get()
-    assert r["Location"] == f"/batches/{made.public_id}/"
-    assert (made.name, made.tags, made.dedupe) == ("Mails again", ["may", "x"], True)
-
-
 def test_who_may(
     client: Client,
     owner: User,

@@ -10,7 +10,6 @@ from django.test import Client
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import ensure_member
 from jobs.models import BatchFile
-from tests.conftest import MakeBatch
 from tests.inputs import chat_lines
 
 NEW = "/batches/new/"
@@ -148,30 +147,3 @@ def test_the_list_of_batches_leads_there_or_says_why_not(
     page = client.get("/batches/").content.decode()
     assert f'href="{NEW}"' not in page
     assert "Viewers of a team only read. Ask an owner" in page
-
-
-def test_a_clone_begins_with_the_same_file_if_it_is_there(
-    client: Client, teammate: User, stranger: User, make_batch: MakeBatch
-) -> None:
-    batch = make_batch(name="Mails")
-    file = batch.input_file
-    assert file is not None
-    client.force_login(teammate)
-    query = f"?clone={batch.public_id}"
-
-    r = client.get(NEW + query)
-    assert r["Location"] == f"/batches/new/files/{file.public_id}/{query}"
-
-    BatchFile.objects.filter(pk=file.pk).update(deleted_at=file.created_at)
-    page = client.get(NEW + query).content.decode()
-    assert "its input file is gone" in page
-    r = client.post(NEW + query, {"team": batch.team_id, "file": a_file("b.jsonl")})
-    made = BatchFile.objects.get(filename="b.jsonl")
-    assert r["Location"] == f"/batches/new/files/{made.public_id}/{query}"
-
-    # Its options are its team's: no other team is offered.
-    ensure_member(team_name="Red", email=teammate.email, role="member")
-    assert "Red" not in client.get(NEW + query).content.decode()
-    client.force_login(stranger)
-    assert client.get(NEW + query).status_code == 404
-    assert client.get(f"{NEW}?clone=%00").status_code == 404
