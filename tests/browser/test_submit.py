@@ -251,12 +251,15 @@ def test_the_form_works_without_scripts(open_page: OpenPage, owner: User) -> Non
 
 def test_the_keyboard_suffices(open_page: OpenPage, owner: User) -> None:
     page = open_page("/batches/", user=owner)
+    # From the start: the browser is told of it some time after this line.
+    page.on(
+        "filechooser",
+        lambda chooser: chooser.set_files(payload("a.jsonl", chat_lines(3))),
+    )
     page.keyboard.press("n")
     expect(page.get_by_role("heading", level=1)).to_have_text("New batch")
     page.wait_for_load_state()
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("o")
-    chooser.value.set_files(payload("a.jsonl", chat_lines(3)))
+    page.keyboard.press("o")
     expect(page.get_by_role("heading", name="Every line is good")).to_be_visible()
     page.wait_for_load_state()
 
