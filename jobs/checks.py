@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,15 +121,20 @@ class Plan:
 
 @dataclass(slots=True)
 class Errors:
-    """The bad lines: the first 1,000 for the batch object, all of them in a file."""
+    """The bad lines: the first 1,000 for the batch object, all of them in a file.
+
+    `kinds` counts them by code.
+    """
 
     spool: IO[bytes] | None = None
     count: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     shown: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, error: LineError) -> None:
         """Take one more."""
         self.count += 1
+        self.kinds[error.code] += 1
         if len(self.shown) < ERRORS_SHOWN:
             self.shown.append(error.as_dict())
         if self.spool is not None:

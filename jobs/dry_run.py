@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -24,7 +26,8 @@ from .ordering import RUNS_NOT
 class Verdict:
     """What was found; `estimate` and `duplicates` only for a file without errors.
 
-    `errors` are the first 1,000 of `error_count`, as OpenAI's error objects.
+    `errors` are the first 1,000 of `error_count`, as OpenAI's error objects; `kinds`
+    counts all of them by code. `requests` counts those of each model of a good file.
     """
 
     errors: list[dict[str, Any]]
@@ -33,6 +36,8 @@ class Verdict:
     models: list[str]
     duplicates: int | None
     estimate: Estimate | None
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
 
 
 def dry_run(
@@ -42,17 +47,19 @@ def dry_run(
     endpoint: str,
     allow_mixed_models: bool = False,
     dedupe: bool = True,
+    report: IO[bytes] | None = None,
 ) -> Verdict:
     """Check a file as a batch of the team would, without making one.
 
     Needs no worker and writes nothing. The answer holds for the models that can be
-    used now. LimitReached while this process makes another one.
+    used now. `report` takes every error, a line each. LimitReached while this process
+    makes another one.
     """
-    errors = Errors()
+    errors = Errors(report)
     file = BatchFile.objects.visible_to_team(team).find(input_file_id)
     if problem := file_problem(file, input_file_id, team):
         errors.add(problem)
-        return Verdict(errors.shown, 1, 0, [], None, None)
+        return Verdict(errors.shown, 1, 0, [], None, None, errors.kinds)
     assert file is not None  # else file_problem had told
     rules = rules_for(team, endpoint=endpoint, mixed=allow_mixed_models, dedupe=dedupe)
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
@@ -73,7 +80,15 @@ def dry_run(
         plan.models,
         copies(plan) if good else None,
         estimate(plan, endpoint=endpoint, team=team) if good else None,
+        errors.kinds,
+        by_model(plan) if good else {},
     )
+
+
+def by_model(plan: Plan) -> dict[str, int]:
+    """How many requests each model has."""
+    counts = Counter(plan.model_of)
+    return {model: counts[place] for place, model in enumerate(plan.models)}
 
 
 def copies(plan: Plan) -> int:

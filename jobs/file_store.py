@@ -36,6 +36,8 @@ from .uploads import TOO_LARGE, SpooledUpload, size_limit
 logger = logging.getLogger(__name__)
 
 BATCH_FILE_LIFE = timedelta(days=30)
+# Of the team's files, so many are looked through for one that was sent twice.
+NEWEST = 50
 INVALID_FORMAT = "Invalid file format for Batch API. Must be .jsonl"
 
 
@@ -67,6 +69,29 @@ def store_upload(
         )
         add_row(file)
     return file
+
+
+def store_once(
+    *,
+    team: Team,
+    user: User,
+    upload: SpooledUpload,
+    purpose: str,
+    expires_after: int | None = None,
+) -> BatchFile:
+    """As store_upload; of a form that was sent twice the file that the first one stored."""
+    newest = BatchFile.objects.visible_to_team(team).order_by("-id")[:NEWEST]
+    for known in newest:
+        same = (known.sha256, known.purpose, known.filename, known.created_by_id)
+        if same == (upload.sha256, purpose, upload.name, user.pk):
+            return known
+    return store_upload(
+        team=team,
+        user=user,
+        upload=upload,
+        purpose=purpose,
+        expires_after=expires_after,
+    )
 
 
 def add_row(file: BatchFile) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 
 from .models import ApiKey, Membership, Team, User
 
@@ -80,13 +81,13 @@ def user_may(user: User, team: Team, right: str) -> bool:
     return at_least(role_in(user, team), RIGHTS[right])
 
 
-def user_may_somewhere(user: User, right: str) -> bool:
-    """Whether the person holds that right in any team."""
+def teams_where(user: User, right: str) -> QuerySet[Team]:
+    """The teams in which the person holds that right, by name; all of them for staff."""
     if user.is_staff:
-        return True
-    lowest = RANK[RIGHTS[right]]
-    enough = [role for role, rank in RANK.items() if rank >= lowest]
-    return Membership.objects.filter(user=user, role__in=enough).exists()
+        return Team.objects.all()
+    roles = [role for role in Role.values if at_least(role, RIGHTS[right])]
+    held = Membership.objects.filter(user=user, role__in=roles)
+    return Team.objects.filter(pk__in=held.values("team"))
 
 
 def key_may(key: ApiKey, right: str) -> bool:

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 from jobs.access import person
 from jobs.web import engines, overview, throughput
@@ -33,6 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
         ctx = {"board": board, "oob": True}
         return fragment(request, "site/_home_live.html", ctx, board.shown)
     ctx = {"board": overview.board(user), **_steady(user, span)}
+    ctx["may_write"] = permissions.teams_where(user, "batches:write").exists()
     if not overview.has_batches(user):
         ctx |= {"is_new": True, **first_steps(request)}
     return page(request, "site/home.html", ctx)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from . import (
     actions,
@@ -10,12 +10,46 @@ from . import (
     detail,
     engine_actions,
     engine_day,
+    new_check,
+    new_start,
+    new_table,
+    new_uploads,
     results,
     views,
 )
 
+# batches/new/
+new_urls: list[URLPattern] = [
+    path("", new_start.batch_new, name="batch-new"),
+    path("uploads/", new_uploads.upload_new, name="batch-new-upload"),
+    path(
+        "uploads/<str:code>/", new_uploads.upload_detail, name="batch-new-upload-detail"
+    ),
+    path(
+        "uploads/<str:code>/parts/",
+        new_uploads.upload_part,
+        name="batch-new-upload-part",
+    ),
+    path(
+        "uploads/<str:code>/complete/",
+        new_uploads.upload_complete,
+        name="batch-new-upload-complete",
+    ),
+    path(
+        "uploads/<str:code>/cancel/",
+        new_uploads.upload_cancel,
+        name="batch-new-upload-cancel",
+    ),
+    path("files/<str:code>/", new_check.batch_new_check, name="batch-new-check"),
+    path(
+        "files/<str:code>/report/",
+        new_check.batch_new_report,
+        name="batch-new-report",
+    ),
+    path("tables/<str:code>/", new_table.batch_new_table, name="batch-new-table"),
+]
 # included at the root
-job_urls: list[URLPattern] = [
+job_urls: list[URLPattern | URLResolver] = [
     path("batches/", views.batch_list, name="batch-list"),
     path("batches/bulk/", bulk.batch_bulk, name="batch-bulk"),
     path("batches/export/", bulk.batch_export, name="batch-export"),
@@ -25,6 +59,8 @@ job_urls: list[URLPattern] = [
         bulk.saved_view_delete,
         name="saved-view-delete",
     ),
+    # Before the batches themselves, of which none is called new.
+    path("batches/new/", include(new_urls)),
     path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
     path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),

@@ -18,7 +18,7 @@ from jobs import file_store, readings
 from jobs.access import get_batch, get_file, person
 from jobs.models import SavedView, ServedModel
 
-from . import engine_day, engines, pages
+from . import engine_day, engines, new_start, pages
 from .batch_filters import BAR, BatchFilterForm
 from .conditional import fragment, page
 from .history import history
@@ -38,7 +38,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "filtered": bool(request.GET),
         "active": any(not batch.is_terminal for batch in found.batches),
         "address": request.get_full_path(),
-        "may_write": permissions.user_may_somewhere(user, "batches:write"),
+        "may_write": permissions.teams_where(user, "batches:write").exists(),
     }
     if getattr(request, "htmx", False):
         shown = (found.shown, found.newer, found.older)
@@ -48,6 +48,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "all": form.query(status=""),
         "views": SavedView.objects.filter(user=user),
         "query": form.query(),
+        "why_not": new_start.why_not(user),
     }
     if not found.batches and not request.GET:
         ctx |= first_steps(request)

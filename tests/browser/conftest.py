@@ -21,8 +21,9 @@ from batchsite.accounts.people import (
     record,
     set_password_path,
 )
-from jobs.models import Batch
-from tests.conftest import MakeBatch
+from jobs.models import Batch, BatchFile, ServedModel
+from tests.conftest import MakeBatch, MakeFile
+from tests.inputs import chat_lines
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
 from tests.web.model_rows import models_that_ran
@@ -168,6 +169,7 @@ def places(
     batches: dict[str, Batch],
     more_batches: dict[str, Batch],
     hooks: dict[str, str],
+    sent: dict[str, str],
     people: Team,
     cast: dict[str, User | None],
     models: dict[str, Any],
@@ -181,6 +183,7 @@ def places(
         **{name: batch.public_id for name, batch in (batches | more_batches).items()},
         **hooks,
         **models,
+        **sent,
         "team": people.pk,
         "new_team": newcomer.memberships.get().team_id,
         "batch_pk": batches["completed"].pk,
@@ -219,6 +222,30 @@ def more_batches(
         status="completed", completed_at=now, closed_at=now, closing_reason="done"
     )
     return made
+
+
+@pytest.fixture
+def sent(people: Team, make_file: MakeFile, make_batch: MakeBatch) -> dict[str, str]:
+    """Files that somebody is about to make batches of: good and bad ones, long words."""
+    ServedModel.objects.get_or_create(name="tiny", defaults={"source": "/m"})
+    long = ("w" * 300).encode()
+    good = make_file(chat_lines(40), filename=f"{'W' * 250}.jsonl")
+    bad = make_file(chat_lines(1) + b'{"no":' + long + b"\n" + b"bad\n" * 1200)
+    cells = long + b"," + long + b"\n"
+    table = make_file(
+        cells + cells * 2, filename="a.csv", purpose=BatchFile.Purpose.USER_DATA
+    )
+    no_table = make_file(b"\xff\xfe", filename="b.csv", purpose="user_data")
+    lost = make_file(chat_lines(1))
+    gone = make_batch(input_file=lost)
+    BatchFile.objects.filter(pk=lost.pk).update(deleted_at=timezone.now())
+    return {
+        "good_file": good.public_id,
+        "bad_file": bad.public_id,
+        "table": table.public_id,
+        "no_table": no_table.public_id,
+        "cloneless": gone.public_id,
+    }
 
 
 @pytest.fixture

@@ -50,6 +50,22 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/", "viewer"),
         Visit("/batches/", "newcomer"),
     ],
+    "batch-new": [
+        Visit("/batches/new/"),
+        Visit("/batches/new/?clone={cloneless}"),
+        Visit("/batches/new/", "staff"),
+        Visit("/batches/new/", "viewer", 403),
+    ],
+    "batch-new-check": [
+        Visit("/batches/new/files/{good_file}/"),
+        Visit("/batches/new/files/{bad_file}/"),
+        Visit("/batches/new/files/{bad_file}/?from=50"),
+        Visit("/batches/new/files/{good_file}/?clone={paused}"),
+    ],
+    "batch-new-table": [
+        Visit("/batches/new/tables/{table}/"),
+        Visit("/batches/new/tables/{no_table}/", shows="This table cannot be read"),
+    ],
     "batch-detail": [
         Visit("/batches/{validating}/"),
         Visit("/batches/{running}/"),
@@ -178,6 +194,8 @@ NO_PAGE = {
     "batch-export": "a download",
     "batch-log-export": "a download",
     "batch-results-export": "a download",
+    "batch-new-report": "a download",
+    "batch-new-upload-detail": "for a script",
     "file-download": "a download",
     "team-audit-export": "a download",
     **dict.fromkeys(
@@ -189,6 +207,10 @@ NO_PAGE = {
             "batch-cancel",
             "saved-view-delete",
             "saved-view-save",
+            "batch-new-upload",
+            "batch-new-upload-part",
+            "batch-new-upload-complete",
+            "batch-new-upload-cancel",
             "engine-drain",
             "engine-pause",
             "engine-restart",
