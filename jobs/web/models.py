@@ -22,8 +22,9 @@ from jobs.engines import fit
 from jobs.engines.registry import CannotRegister
 from jobs.models import Batch, ServedModel
 from jobs.refusals import Refused
+from jobs.result_search import ResultFilter, search
 
-from . import engines, model_pages, pages, previews
+from . import engines, model_pages, previews
 from .conditional import fragment, page
 from .model_forms import ModelForm, TrialForm
 from .model_states import Site, standing
@@ -98,7 +99,7 @@ def _trial(request: HttpRequest, model: ServedModel) -> dict[str, Any]:
     found["address"] = request.get_full_path()
     if batch is None:
         return found
-    results = pages.results(batch)
+    results = search(batch, ResultFilter(), limit=1).rows
     if results:
         found["row"] = previews.row(results[0])
     elif not batch.is_terminal:
