@@ -130,6 +130,7 @@ def submit(
         by_arrival=by_arrival,
         dedupe=not no_dedupe,
     )
+    described = options.pairs("--metadata", metadata)
     made_of = None
     if template:
         made_of = options.template_of(
@@ -152,7 +153,7 @@ def submit(
             or (made_of.endpoint if made_of else endpoint_of(path)),
             "completion_window": "24h",
             "input_file_id": _sent(api, path, _name(file)),
-            "metadata": options.pairs("--metadata", metadata) or None,
+            "metadata": described or None,
             "batchsite": extra,
         }
     if check:
