@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from .config import Access
-from .problems import Problem, Refused, Unreachable
+from .problems import Away, Problem, Refused, Unreachable
 
 TRIES = 5
 # Of a site that never answered, whose address may be wrong.
@@ -78,6 +78,10 @@ class Api:
                 repeat=repeat or bool(idempotency_key),
             )
         )
+
+    def delete(self, path: str) -> None:
+        """Remove what is at the path."""
+        self._call("DELETE", path)
 
     def post_form(
         self,
@@ -290,7 +294,7 @@ def _as_object(response: BaseHTTPResponse) -> dict[str, Any]:
     return found
 
 
-def _no_answer(url: str, error: BaseException) -> Unreachable:
+def _no_answer(url: str, error: BaseException) -> Away:
     """What is wrong, in the words of the innermost error: the others are wrappings."""
     while error.args and isinstance(error.args[-1], Exception):
         error = error.args[-1]
@@ -298,7 +302,7 @@ def _no_answer(url: str, error: BaseException) -> Unreachable:
     words = _errno.sub("", words).removesuffix(".")
     if isinstance(error, ssl.SSLError | CertificateError):
         words += ". If its authority is your own, name it in SSL_CERT_FILE"
-    return Unreachable(f"{url} cannot be reached: {words}.")
+    return Away(f"{url} cannot be reached: {words}.")
 
 
 def _problem(response: BaseHTTPResponse, url: str) -> Unreachable | Refused:
@@ -314,7 +318,8 @@ def _problem(response: BaseHTTPResponse, url: str) -> Unreachable | Refused:
         told = json.loads(response.data)["error"]
         message, code = str(told["message"]), told.get("code")
     except (ValueError, LookupError, TypeError, AttributeError):
-        return Unreachable(
+        kind = Away if response.status in AGAIN else Unreachable
+        return kind(
             f"{url} answered with status {response.status}, and not as Batchsite does."
         )
     if response.status == 401:

@@ -83,7 +83,7 @@ Temperature = Annotated[
     typer.Option(
         "--temperature",
         min=0,
-        help="0 always gives the same.",
+        help="0: always the likeliest words.",
         rich_help_panel=OF_REQUESTS,
     ),
 ]

@@ -27,6 +27,10 @@ class Unreachable(Problem):
     exit_code = UNREACHABLE
 
 
+class Away(Unreachable):
+    """No answer now; a later try may get one."""
+
+
 class Refused(Problem):
     """The site's answer is an error; `status` is HTTP's."""
 

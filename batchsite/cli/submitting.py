@@ -19,7 +19,7 @@ from jobs.tabular import LINE_BYTES, kind_of
 from jobs.templating import CHAT, Template
 
 from . import options, watching
-from .api import Api
+from .api import Api, path_of
 from .converting import Source, opened, scratch, with_model, write_lines
 from .converting import convert as write_requests
 from .lines import placed
@@ -260,7 +260,11 @@ def _sent(api: Api, path: Path, name: str) -> str:
 
 def _check(api: Api, body: dict[str, Any], *, as_json: bool) -> int:
     """A dry run in words; the exit code."""
-    found = api.post("batches/validate", body, repeat=True)
+    try:
+        found = api.post("batches/validate", body, repeat=True)
+    finally:
+        # Nothing needs it any more, and each check brings another one.
+        api.delete(path_of("files", body["input_file_id"]))
     code = 0 if found["valid"] else BAD_END
     if as_json:
         write_json(found)

@@ -21,12 +21,12 @@ from rich.progress import (
 from .api import Api, path_of
 from .printing import between, counts, duration, one_line, ours, say, status_word
 from .printing import to_people as people
-from .problems import BAD_END, INTERRUPTED, OK, Unreachable
+from .problems import BAD_END, INTERRUPTED, OK, Away, Refused
 
 FINAL = ("completed", "failed", "expired", "cancelled")
 # Without a terminal: as often as this, and whenever the status changes.
 LINE_SECONDS = 60.0
-# So long may a site be away, being restarted say, before watching it ends.
+# So long may a site be away before watching it ends.
 AWAY_SECONDS = 300.0
 Look = Callable[[dict[str, Any]], None]
 
@@ -52,25 +52,28 @@ def follow(api: Api, batch_id: str, look: Look) -> dict[str, Any]:
     """Show the batch to `look` until it is final; the last object. Exit at Ctrl-C."""
     begun = time.monotonic()
     try:
+        batch = fetch(api, batch_id)
         while True:
-            batch = _patiently(api, batch_id)
             look(batch)
             if is_final(batch):
                 return batch
             time.sleep(interval(time.monotonic() - begun))
+            batch = _patiently(api, batch_id)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
 def _patiently(api: Api, batch_id: str) -> dict[str, Any]:
-    """The batch, also from a site that is away for a while."""
+    """The batch, also from a site that is away for a while, being restarted say."""
     last_answer = time.monotonic()
     while True:
         try:
             return fetch(api, batch_id)
-        except Unreachable:
-            if time.monotonic() - last_answer > AWAY_SECONDS:
+        except (Away, Refused) as problem:
+            passing = isinstance(problem, Away) or problem.status >= 500
+            if not passing or time.monotonic() - last_answer > AWAY_SECONDS:
                 raise
+        time.sleep(interval(AWAY_SECONDS))
 
 
 def interval(seconds: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batchsite.cli import watching
 from batchsite.cli.api import Api, path_of, pause
 from batchsite.cli.config import Access
 from batchsite.cli.problems import Problem, Refused, Unreachable
@@ -168,6 +169,42 @@ def test_an_answer_that_breaks_off_is_an_error(server: Scripted, api: Api) -> No
         pytest.raises(Unreachable, match="4 bytes read, 46 more expected"),
     ):
         list(pieces)
+
+
+def batch(status: str) -> tuple[int, dict[str, str], Any]:
+    return 200, {}, {"id": "batch_1", "status": status}
+
+
+def test_watching_outlasts_a_restart(server: Scripted, api: Api) -> None:
+    seen: list[str] = []
+    server.answers = [
+        batch("in_progress"),
+        *[None] * 6,
+        (500, {}, ENVELOPE),
+        *[(502, {}, b"bad gateway")] * 5,
+        batch("completed"),
+    ]
+    found = watching.follow(api, "batch_1", lambda batch: seen.append(batch["status"]))
+    assert found["status"] == "completed"
+    assert seen == ["in_progress", "completed"]
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_watching_ends_when_the_site_says_no(
+    server: Scripted, api: Api, status: int
+) -> None:
+    server.answers = [batch("in_progress"), (status, {}, ENVELOPE)]
+    with pytest.raises(Problem):
+        watching.follow(api, "batch_1", lambda batch: None)
+
+
+def test_watching_begins_with_a_site_that_answers(
+    said: list[str],
+) -> None:
+    api = Api(Access(f"http://127.0.0.1:{free_port()}", "k"), say=said.append)
+    with pytest.raises(Unreachable):
+        watching.follow(api, "batch_1", lambda batch: None)
+    assert len(said) == 1
 
 
 def test_a_form_tells_how_far_it_is(server: Scripted, api: Api) -> None:

@@ -156,6 +156,7 @@ def test_check_says_errors_and_makes_nothing(
     assert "Tokens: about" in good.err
     assert json.loads(cli("submit", "a.jsonl", "--check", "--json").ok())["valid"]
     assert not Batch.objects.exists()
+    assert not BatchFile.objects.filter(deleted_at=None).exists()
 
 
 def test_status_lists_and_shows(
