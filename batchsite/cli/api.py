@@ -53,6 +53,13 @@ class Api:
         }
         self._pool = _pool(access.url)
 
+    def close(self) -> None:
+        """End its connections."""
+        # clear() alone leaves them to the garbage collector.
+        for key in self._pool.pools.keys():  # noqa: SIM118 - no mapping, it cannot be iterated
+            self._pool.pools[key].close()
+        self._pool.clear()
+
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
         """The object at the path."""
         return _as_object(self._call("GET", path, query=query))

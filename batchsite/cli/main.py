@@ -12,6 +12,7 @@ import typer
 from . import access, changing, looking, reading, submitting
 from .printing import say, write_line
 from .problems import Problem
+from .session import leave
 
 app = typer.Typer(
     help="Send files of requests to a Batchsite, watch them, and fetch their answers.",
@@ -69,3 +70,5 @@ def main() -> None:
     except Problem as problem:
         say(str(problem), style="red")
         sys.exit(problem.exit_code)
+    finally:
+        leave()

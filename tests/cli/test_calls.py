@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -77,8 +78,9 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def api(server: Scripted, said: list[str]) -> Api:
-    return Api(Access(server.url, "sk-1"), say=said.append)
+def api(server: Scripted, said: list[str]) -> Iterator[Api]:
+    with closing(Api(Access(server.url, "sk-1"), say=said.append)) as made:
+        yield made
 
 
 def test_a_call_carries_the_key_and_the_query(server: Scripted, api: Api) -> None:
@@ -241,12 +243,13 @@ def test_a_proxy_of_the_environment_is_used(
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    api = Api(Access("http://site.example.com", "sk-1"), say=said.append)
-    assert api.get("models") == {"ok": 1}
+    with closing(Api(Access("http://site.example.com", "k"), say=said.append)) as api:
+        assert api.get("models") == {"ok": 1}
     _, path, headers, _ = server.seen[0]
     assert path == "http://site.example.com/v1/models"
     assert headers["proxy-authorization"] == "Basic YW5uOnBAc3M="
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server.answers = [(200, {}, {"ok": 2})]
-    assert Api(Access(server.url, "k"), say=said.append).get("models") == {"ok": 2}
+    with closing(Api(Access(server.url, "k"), say=said.append)) as api:
+        assert api.get("models") == {"ok": 2}
     assert server.seen[-1][1] == "/v1/models"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,15 @@ def send(
     """The file's id, what was said, and how the bytes counted up."""
     said: list[str] = []
     told: list[int] = []
-    file_id = uploading.upload(
-        site.api,
-        path,
-        name="a.jsonl",
-        told=lambda sent, size: told.append(sent),
-        say=said.append,
-        part_bytes=part,
-    )
+    with closing(site.api) as api:
+        file_id = uploading.upload(
+            api,
+            path,
+            name="a.jsonl",
+            told=lambda sent, size: told.append(sent),
+            say=said.append,
+            part_bytes=part,
+        )
     return file_id, said, told
 
 
