@@ -22,6 +22,9 @@ $(READY):
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON) -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['dev']))" > $(VENV)/wanted.txt
 	$(BIN)/pip install --quiet -c constraints.txt -r $(VENV)/wanted.txt 2> >(grep -v "is ignored: it is neither" >&2)
+	@# Of whichever checkout it is called in: several share this environment.
+	printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m batchsite.cli "$$@"\n' > $(BIN)/batchsite
+	chmod +x $(BIN)/batchsite
 	touch $@
 
 .PHONY: setup

@@ -126,7 +126,7 @@ def lines(
         try:
             line = _line(row, template, seen)
         except RowError as error:
-            found.add(Problem(row.number, error.column, str(error)))
+            found.add(Problem(row.number, error.column or "", str(error)))
             continue
         if len(found.first) < SHOWN:
             found.first.append((row.number, line))
@@ -141,9 +141,9 @@ def _line(row: Row, template: Template, seen: set[bytes]) -> dict[str, Any]:
     digest = hashlib.blake2b(line["custom_id"].encode(), digest_size=8).digest()
     if digest in seen:
         raise RowError(
-            f"The column “{template.id_column}” has a value that an earlier row has"
+            f"The column “{template.custom_id}” has a value that an earlier row has"
             " too: each custom_id must be another one.",
-            template.id_column,
+            template.custom_id,
         )
     seen.add(digest)
     return line

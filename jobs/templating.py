@@ -1,111 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A prompt with {column} in it, and what becomes of it with a table's row: a request.
+"""Rows of a table as request lines, by a prompt with {column} placeholders.
 
-Pure: it knows neither Django nor files, so that a program on another machine can use it.
+Pure: nothing is read or written, and Django is not needed. The command line and the
+site's pages make request lines with it.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-URL = "/v1/chat/completions"
-ID_LENGTH = 512
-# {{ and }} stand for one brace.
-_part = re.compile(r"\{\{|\}\}|\{([^{}]{1,200})\}")
+from .jsonl import CUSTOM_ID_LENGTH
+
+CHAT = "/v1/chat/completions"
+# How each endpoint calls the limit of an answer; None: it has no such limit.
+LIMIT_NAMES: dict[str, str | None] = {
+    CHAT: "max_tokens",
+    "/v1/completions": "max_tokens",
+    "/v1/embeddings": None,
+    "/v1/responses": "max_output_tokens",
+}
+# Where a system prompt can go.
+WITH_SYSTEM = (CHAT, "/v1/responses")
+_token = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class RowError(ValueError):
-    """A row of which no request can be made; `column` is the one that is to blame."""
+    """What is wrong with a row; `column` names the cell, None for the row as a whole."""
 
-    def __init__(self, message: str, column: str) -> None:
+    def __init__(self, message: str, column: str | None = None) -> None:
         super().__init__(message)
         self.column = column
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a row is asked: `prompt` and `system` name columns as {column}.
+    """What is made of each row; ValueError for one that can make nothing.
 
-    `id_column` has the custom ids; "": rows are numbered. None is left out of the
-    request.
+    `custom_id` is the column with the ids; without one they are row-1, row-2 and so on.
+    `body` has more members of the request's body. An empty cell is refused where the
+    prompts name it, unless `allow_empty`.
     """
 
     prompt: str
     model: str
     system: str = ""
+    custom_id: str = ""
+    endpoint: str = CHAT
     max_tokens: int | None = None
     temperature: float | None = None
-    id_column: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)
+    allow_empty: bool = False
 
+    def __post_init__(self) -> None:
+        if self.endpoint not in LIMIT_NAMES:
+            known = ", ".join(LIMIT_NAMES)
+            raise ValueError(f"Templates work with {known}, not {self.endpoint}.")
+        if not self.model:
+            raise ValueError("The template names no model.")
+        if self.system and self.endpoint not in WITH_SYSTEM:
+            raise ValueError(f"{self.endpoint} takes no system prompt.")
+        if self.max_tokens is not None and LIMIT_NAMES[self.endpoint] is None:
+            raise ValueError(f"{self.endpoint} takes no max_tokens.")
+        if not placeholders(self.prompt) and not placeholders(self.system):
+            raise ValueError(
+                "The template names no column, so all requests would be the same:"
+                " write the name of a column in braces, as in {text}."
+            )
+
+    @property
     def columns(self) -> list[str]:
         """The columns that it needs, each once, in the order in which it names them."""
-        found = [
-            match[1].strip()
-            for text in (self.system, self.prompt)
-            for match in _part.finditer(text)
-            if match[1]
-        ]
-        if self.id_column:
-            found.append(self.id_column)
-        return list(dict.fromkeys(found))
+        named = [*placeholders(self.system), *placeholders(self.prompt)]
+        return list(dict.fromkeys(named + [self.custom_id] * bool(self.custom_id)))
 
     def missing(self, columns: Collection[str]) -> list[str]:
-        """The columns that it needs and that a table with these columns lacks."""
-        return [name for name in self.columns() if name not in columns]
+        """Those of its columns that a table with these ones lacks."""
+        return [name for name in self.columns if name not in columns]
+
+
+def placeholders(text: str) -> list[str]:
+    """The columns that a prompt names; ValueError for a brace that stands alone."""
+    return [name for _, name in _pieces(text) if name is not None]
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str | None]]:
+    """The prompt as literal text, each piece followed by the column that comes after it.
+
+    Not str.format: its placeholders reach into attributes of what is filled in.
+    """
+    at, literal = 0, ""
+    for found in _token.finditer(text):
+        literal += text[at : found.start()]
+        at = found.end()
+        if found[0] in ("{{", "}}"):
+            literal += found[0][0]
+        elif found[1] is None:
+            raise ValueError(
+                f"The template has a single {found[0]} at character {found.start() + 1}:"
+                " write {{ and }} for braces that are no placeholder."
+            )
+        else:
+            yield literal, found[1].strip()
+            literal = ""
+    yield literal + text[at:], None
+
+
+def render(text: str, row: Mapping[str, object], *, allow_empty: bool = False) -> str:
+    """The prompt with the row's cells in it; RowError naming the column it lacks."""
+    made = ""
+    for literal, name in _pieces(text):
+        made += literal
+        if name is not None:
+            made += cell(row, name, allow_empty=allow_empty)
+    return made
+
+
+def cell(row: Mapping[str, object], name: str, *, allow_empty: bool = False) -> str:
+    """A cell as text; RowError where it is missing, empty or no text."""
+    if name not in row:
+        raise RowError(f"There is no column '{name}'.", name)
+    text = as_text(row[name], name)
+    if not allow_empty and not text.strip():
+        raise RowError(f"The column '{name}' is empty.", name)
+    return text
+
+
+def as_text(value: object, name: str) -> str:
+    """A value as it stands in a prompt: JSON for lists and objects, "" for nothing."""
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case float() if math.isnan(value):
+            return ""
+        case bytes():
+            raise RowError(f"The column '{name}' has bytes, not text.", name)
+        case bool() | list() | dict():
+            return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
 
 
 def request_line(
-    row: Mapping[str, str], template: Template, *, number: int = 0
+    row: Mapping[str, object], template: Template, *, number: int = 1
 ) -> dict[str, Any]:
-    """The line of a batch file for the row; RowError names the column that is to blame.
+    """The request of one row as a line of a batch file; RowError (a ValueError) if none.
 
-    `number` makes the custom id of a row whose table has no column for it.
+    `number` is the row's, from 1: its id where the template has no column for that.
     """
-    messages = []
-    if template.system:
-        messages.append({"role": "system", "content": filled(template.system, row)})
-    messages.append({"role": "user", "content": filled(template.prompt, row)})
-    body: dict[str, Any] = {"model": template.model, "messages": messages}
-    if template.max_tokens is not None:
-        body["max_tokens"] = template.max_tokens
+    body: dict[str, Any] = {"model": template.model, **_asked(row, template)}
+    limit = LIMIT_NAMES[template.endpoint]
+    if template.max_tokens is not None and limit is not None:
+        body[limit] = template.max_tokens
     if template.temperature is not None:
         body["temperature"] = template.temperature
     return {
-        "custom_id": _custom_id(row, template, number),
+        "custom_id": _custom_id(row, template.custom_id, number),
         "method": "POST",
-        "url": URL,
-        "body": body,
+        "url": template.endpoint,
+        "body": {**body, **template.body},
     }
 
 
-def filled(text: str, row: Mapping[str, str]) -> str:
-    """The text with the row's values for its {column}s; RowError for one that is empty."""
-
-    def value(match: re.Match[str]) -> str:
-        return _value(row, match[1].strip()) if match[1] else match[0][0]
-
-    return _part.sub(value, text)
-
-
-def _value(row: Mapping[str, str], column: str) -> str:
-    if column not in row:
-        raise RowError(f"There is no column “{column}”.", column)
-    if not row[column].strip():
-        raise RowError(f"The column “{column}” is empty.", column)
-    return row[column]
+def _asked(row: Mapping[str, object], template: Template) -> dict[str, Any]:
+    """The members of the body that hold the prompts."""
+    prompt = render(template.prompt, row, allow_empty=template.allow_empty)
+    system = render(template.system, row, allow_empty=template.allow_empty)
+    match template.endpoint:
+        case "/v1/chat/completions":
+            first = [{"role": "system", "content": system}] if system else []
+            return {"messages": [*first, {"role": "user", "content": prompt}]}
+        case "/v1/completions":
+            return {"prompt": prompt}
+        case "/v1/responses" if system:
+            return {"instructions": system, "input": prompt}
+    return {"input": prompt}
 
 
-def _custom_id(row: Mapping[str, str], template: Template, number: int) -> str:
-    if not template.id_column:
+def _custom_id(row: Mapping[str, object], column: str, number: int) -> str:
+    if not column:
         return f"row-{number}"
-    value = _value(row, template.id_column).strip()
-    if len(value) > ID_LENGTH or "\0" in value:
+    custom_id = cell(row, column)
+    if len(custom_id) > CUSTOM_ID_LENGTH or "\0" in custom_id:
         raise RowError(
-            f"The column “{template.id_column}” is no custom_id: it must have 1 to"
-            f" {ID_LENGTH} characters.",
-            template.id_column,
+            f"The column '{column}' is no custom_id: 1 to {CUSTOM_ID_LENGTH} characters"
+            " without NUL.",
+            column,
         )
-    return value
+    return custom_id

@@ -20,7 +20,7 @@ from jobs.access import person
 from jobs.models import BatchFile, ServedModel
 from jobs.refusals import Refused
 from jobs.table_requests import Findings
-from jobs.templating import Template
+from jobs.templating import Template, placeholders
 
 from .conditional import page
 from .new_start import address_of, cloned_batch, get_new_file
@@ -105,25 +105,32 @@ class TableForm(forms.Form):
         """Placeholders must name columns of the table."""
         cleaned = super().clean() or self.cleaned_data
         for name in ("prompt", "system"):
-            text = Template(prompt=cleaned.get(name, ""), model="")
-            if missing := text.missing(self.columns):
+            try:
+                named = placeholders(cleaned.get(name, ""))
+            except ValueError as error:
+                self.add_error(name, str(error))
+                continue
+            if missing := [one for one in named if one not in self.columns]:
                 self.add_error(
                     name,
                     f"The table has no column “{missing[0]}”. Its columns are above;"
                     " write {{ and }} where braces are meant.",
                 )
-        if cleaned.get("prompt") and not Template(cleaned["prompt"], "").columns():
-            self.add_error(
-                "prompt",
-                "Name at least one column in braces, or all rows ask the same.",
-            )
+            elif name == "prompt" and cleaned.get("prompt") and not named:
+                self.add_error(
+                    "prompt",
+                    "Name at least one column in braces, or all rows ask the same.",
+                )
         return cleaned
 
     def template(self) -> Template:
         """The template that the form describes."""
         given = self.cleaned_data
         return Template(
-            **{name: given[name] for name in given if name not in ("skip",)}
+            custom_id=given["id_column"],
+            **{
+                name: given[name] for name in given if name not in ("skip", "id_column")
+            },
         )
 
 

@@ -7,11 +7,17 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import typer.core
+import typer.main
 from django.core.management import get_commands, load_command_class
 from django.urls import URLPattern
 
+from batchsite.cli import problems
+from batchsite.cli.main import app
 from jobs.api.urls import api_urls
 from jobs.models import Batch
 from tests.site import ROOT
@@ -88,6 +94,37 @@ def check_command(name: str, rest: str, code: str) -> None:
     for word in shlex.split(re.sub(r"[\[\]]", " ", rest), posix=False):
         if word.startswith("--"):
             assert word.partition("=")[0] in known, code
+
+
+@every_page
+def test_commands_of_the_client_and_their_options_exist(document: Path) -> None:
+    known = {
+        name: {option for param in command.params for option in param.opts}
+        for name, command in client_commands().items()
+    }
+    text = document.read_text().replace("\\\n", " ")
+    for code in [text for _, text in FENCE.findall(text)] + code_of(document):
+        for name, rest in re.findall(
+            r"(?:^|\$\(|[;&|]|if )\s*batchsite ([a-z]+)([^\n;|)]*)", code, re.M
+        ):
+            assert name in known, code
+            options = re.findall(r"(?<= )--?[a-z][a-z-]*", re.sub(r'".*?"', "", rest))
+            assert set(options) <= known[name], code
+
+
+def client_commands() -> dict[str, Any]:
+    """The commands of `batchsite` as their parser has them."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return dict(group.commands)
+
+
+def test_the_client_is_documented_whole() -> None:
+    text = (ROOT / "docs" / "guide.md").read_text()
+    section = text.split("\n## Command line\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"`batchsite ([a-z]+)`", section)) == set(client_commands())
+    codes = {str(code) for code in vars(problems).values() if isinstance(code, int)}
+    assert set(re.findall(r"^\| `(\d+)` \|", section, re.M)) == codes
 
 
 @every_page

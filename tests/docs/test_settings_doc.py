@@ -8,6 +8,8 @@ import re
 
 from tests.site import ROOT
 
+# It runs on other machines than the site, and docs/guide.md has its variables.
+CLIENT = ROOT / "batchsite" / "cli"
 ROW = re.compile(r"^\| `([A-Z_0-9]+)` \|(.*?)\|(.+)\|$", re.MULTILINE)
 
 
@@ -75,5 +77,7 @@ def test_nothing_else_reads_the_environment_for_settings() -> None:
     foreign |= {"HF_HOME", "HF_HUB_CACHE", "VLLM_CPU_KVCACHE_SPACE"}
     for app in ("batchsite", "jobs", "curation", "benchmarks"):
         for path in (ROOT / app).rglob("*.py"):
+            if path.is_relative_to(CLIENT):
+                continue
             names = set(reads.findall(path.read_text())) - foreign
             assert not names, f"{path}: {names}"

@@ -1,95 +1,188 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A row and a template make a line of a batch file."""
-
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
+from datetime import date
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jobs.templating import RowError, Template, filled, request_line
+from jobs.jsonl import ENDPOINTS, Line, parse_line
+from jobs.templating import LIMIT_NAMES, RowError, Template, placeholders, request_line
 
-ROW = {"id": "a-1", "city": "Bonn", "What it is": "a {town}", "empty": "  "}
+CELLS = st.text(max_size=20) | st.integers() | st.floats() | st.none()
+NAMES = st.text(st.characters(exclude_characters="{}"), min_size=1).filter(
+    lambda name: name == name.strip()
+)
 
 
-def test_a_row_becomes_a_request() -> None:
-    template = Template(
-        prompt="Tell me of {city}: {What it is}.",
-        model="tiny",
-        system="Answer for {id}.",
-        max_tokens=5,
-        temperature=0.0,
-        id_column="id",
+def made(row: dict[str, object], **over: Any) -> dict[str, Any]:
+    template = Template(**{"prompt": "Say {text}.", "model": "tiny"} | over)
+    return request_line(row, template)
+
+
+def test_a_row_becomes_a_chat_request() -> None:
+    line = made(
+        {"text": "hello", "id": "mail-7"},
+        system="Be brief about {id}.",
+        custom_id="id",
+        max_tokens=60,
+        temperature=0.5,
+        body={"seed": 1},
     )
-
-    assert request_line(ROW, template) == {
-        "custom_id": "a-1",
+    assert line == {
+        "custom_id": "mail-7",
         "method": "POST",
         "url": "/v1/chat/completions",
         "body": {
             "model": "tiny",
             "messages": [
-                {"role": "system", "content": "Answer for a-1."},
-                # Braces in a value are no placeholder.
-                {"role": "user", "content": "Tell me of Bonn: a {town}."},
+                {"role": "system", "content": "Be brief about mail-7."},
+                {"role": "user", "content": "Say hello."},
             ],
-            "max_tokens": 5,
-            "temperature": 0.0,
+            "max_tokens": 60,
+            "temperature": 0.5,
+            "seed": 1,
         },
     }
-    assert template.columns() == ["id", "city", "What it is"]
-    assert template.missing(["id", "city"]) == ["What it is"]
 
 
-def test_what_is_not_chosen_is_left_out_and_rows_are_numbered() -> None:
-    line = request_line(ROW, Template(prompt="{city}", model="tiny"), number=7)
-
-    assert line["custom_id"] == "row-7"
-    assert set(line["body"]) == {"model", "messages"}
-    assert [message["role"] for message in line["body"]["messages"]] == ["user"]
+def test_without_a_column_of_ids_rows_are_numbered() -> None:
+    template = Template(prompt="{a}", model="m")
+    assert request_line({"a": "x"}, template, number=12)["custom_id"] == "row-12"
 
 
 @pytest.mark.parametrize(
-    ("text", "made"),
+    ("endpoint", "member"),
     [
-        ("{{city}}", "{city}"),
-        ('{{"a": {city}}}', '{"a": Bonn}'),
-        ("{ city }", "Bonn"),
-        ("{", "{"),
-        ("no column", "no column"),
+        ("/v1/completions", {"prompt": "Say x.", "max_tokens": 5}),
+        ("/v1/embeddings", {"input": "Say x."}),
+        ("/v1/responses", {"input": "Say x.", "max_output_tokens": 5}),
     ],
 )
-def test_braces(text: str, made: str) -> None:
-    assert filled(text, ROW) == made
-
-
-@pytest.mark.parametrize(
-    ("template", "column", "words"),
-    [
-        (Template("{town}", "tiny"), "town", "no column"),
-        (Template("{empty}", "tiny"), "empty", "is empty"),
-        (Template("{city}", "tiny", id_column="empty"), "empty", "is empty"),
-        (Template("{city}", "tiny", id_column="none"), "none", "no column"),
-    ],
-)
-def test_a_bad_row_names_the_column(
-    template: Template, column: str, words: str
+def test_each_endpoint_has_its_own_fields(
+    endpoint: str, member: dict[str, object]
 ) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        request_line(ROW, template)
+    limit = 5 if LIMIT_NAMES[endpoint] else None
+    body = made({"text": "x"}, endpoint=endpoint, max_tokens=limit)["body"]
+    assert body == {"model": "tiny", **member}
+    assert endpoint in ENDPOINTS
 
-    assert isinstance(caught.value, RowError)
+
+def test_responses_take_a_system_prompt_as_instructions() -> None:
+    body = made({"text": "x"}, endpoint="/v1/responses", system="Brief.")["body"]
+    assert body["instructions"] == "Brief."
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ({"prompt": "the same for all"}, "names no column"),
+        ({"prompt": "{text} {"}, "single { at character 8"),
+        ({"prompt": "} {text}"}, "single } at character 1"),
+        ({"model": ""}, "names no model"),
+        ({"endpoint": "/v1/rerank"}, "not /v1/rerank"),
+        ({"endpoint": "/v1/embeddings", "max_tokens": 5}, "takes no max_tokens"),
+        ({"endpoint": "/v1/completions", "system": "x"}, "takes no system prompt"),
+    ],
+)
+def test_a_template_that_can_make_nothing_is_refused(
+    over: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        made({"text": "x"}, **over)
+
+
+@pytest.mark.parametrize(
+    ("row", "words", "column"),
+    [
+        ({"other": "x"}, "no column 'text'", "text"),
+        ({"text": " "}, "'text' is empty", "text"),
+        ({"text": None}, "'text' is empty", "text"),
+        ({"text": float("nan")}, "'text' is empty", "text"),
+        ({"text": b"\xff"}, "'text' has bytes", "text"),
+        ({"text": "x", "id": "i" * 513}, "'id' is no custom_id", "id"),
+        ({"text": "x", "id": "a\0"}, "'id' is no custom_id", "id"),
+        ({"text": "x", "id": ""}, "'id' is empty", "id"),
+    ],
+)
+def test_a_row_that_lacks_something_names_the_column(
+    row: dict[str, object], words: str, column: str
+) -> None:
+    over = {"custom_id": "id"} if "id" in row else {}
+    with pytest.raises(RowError, match=words) as caught:
+        made(row, **over)
     assert caught.value.column == column
 
 
-def test_a_custom_id_has_512_characters_at_most() -> None:
-    template = Template("{city}", "tiny", id_column="id")
-    assert request_line(ROW | {"id": "x" * 512}, template)["custom_id"] == "x" * 512
-    with pytest.raises(RowError, match="1 to 512"):
-        request_line(ROW | {"id": "x" * 513}, template)
+def test_an_empty_cell_may_be_allowed_but_never_as_an_id() -> None:
+    line = made({"text": ""}, allow_empty=True)
+    assert line["body"]["messages"][0]["content"] == "Say ."
+    with pytest.raises(RowError, match="empty"):
+        made({"text": ""}, allow_empty=True, custom_id="text")
 
 
-def test_it_works_without_django() -> None:
-    code = "import sys, jobs.templating; assert 'django' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        (2.5, "2.5"),
+        (True, "true"),
+        ([1, "é"], '[1, "é"]'),
+        (date(2026, 5, 1), "2026-05-01"),
+        ({"d": date(2026, 5, 1)}, '{"d": "2026-05-01"}'),
+    ],
+)
+def test_values_that_are_no_text_are_written_as_text(value: object, text: str) -> None:
+    content = made({"text": value})["body"]["messages"][0]["content"]
+    assert content == f"Say {text}."
+
+
+def test_columns_are_those_of_both_prompts_and_the_id() -> None:
+    template = Template(prompt="{b} {a}", system="{a}", model="m", custom_id="id")
+    assert template.columns == ["a", "b", "id"]
+    assert template.missing(["a"]) == ["b", "id"]
+
+
+def test_a_placeholder_reaches_into_nothing() -> None:
+    """str.format would: {text.__class__} is the name of a column here."""
+    assert placeholders("{text.__class__} {0} {a!r:>9}") == [
+        "text.__class__",
+        "0",
+        "a!r:>9",
+    ]
+
+
+@given(st.lists(st.tuples(NAMES, st.text())), st.text())
+def test_what_stands_in_cells_is_never_read_as_a_template(
+    cells: list[tuple[str, str]], end: str
+) -> None:
+    """Doubled braces come out single, cells exactly as they are."""
+    end = end.replace("{", "{{").replace("}", "}}")
+    prompt = "{fixed}" + "".join(f"|{{{name}}}" for name, _ in cells) + end
+    row: dict[str, object] = {**dict(cells), "fixed": "{fixed}{{"}
+    line = made(row, prompt=prompt, allow_empty=True)
+    wanted = "{fixed}{{" + "".join(f"|{row[name]}" for name, _ in cells)
+    wanted += end.replace("{{", "{").replace("}}", "}")
+    assert line["body"]["messages"][0]["content"] == wanted
+
+
+@given(
+    st.dictionaries(NAMES, CELLS, max_size=3),
+    st.sampled_from(sorted(LIMIT_NAMES)),
+)
+def test_whatever_is_made_is_a_good_line(row: dict[str, object], endpoint: str) -> None:
+    template = Template(
+        prompt="x {" + next(iter(row), "a") + "}", model="m", endpoint=endpoint
+    )
+    try:
+        line = request_line(row, template)
+    except RowError:
+        return
+    data = json.dumps(line).encode()
+    _, parsed = parse_line(
+        Line(1, 0, data), endpoint=endpoint, models={"m"}, limit=10**6
+    )
+    assert parsed.custom_id == "row-1"
