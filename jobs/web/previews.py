@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.answer_text import first_choice, members, response_text
 from jobs.models import Result
 from jobs.templatetags.figures import printable
 
@@ -45,7 +46,7 @@ def answer(result: Result) -> str:
     body = _parsed(result)
     if not isinstance(body, dict):
         return _start(result)
-    for read in (_choice, _response, _embedding):
+    for read in (_choice, response_text, _embedding):
         if text := read(body):
             return text
     return _start(result)
@@ -58,20 +59,13 @@ def _parsed(result: Result) -> Any:
         return None
 
 
-def _members(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list; nothing for whatever else an engine may have sent."""
-    if not isinstance(value, list):
-        return []
-    return [member for member in value if isinstance(member, dict)]
-
-
 def _start(result: Result) -> str:
     return str(getattr(result, "start", ""))
 
 
 def _choice(body: dict[str, Any]) -> str:
     """Chat and plain completions: the first choice's text, or the tools it calls."""
-    first = next(iter(_members(body.get("choices"))), {})
+    first = first_choice(body)
     message = first.get("message")
     if not isinstance(message, dict):
         return str(first.get("text") or "")
@@ -80,16 +74,6 @@ def _choice(body: dict[str, Any]) -> str:
     return str(message.get("content") or message.get("reasoning") or "")
 
 
-def _response(body: dict[str, Any]) -> str:
-    """The Responses endpoint: its output texts."""
-    texts = [
-        str(part.get("text", ""))
-        for item in _members(body.get("output"))
-        for part in _members(item.get("content"))
-    ]
-    return "\n".join(text for text in texts if text)
-
-
 def _embedding(body: dict[str, Any]) -> str:
-    vector = next(iter(_members(body.get("data"))), {}).get("embedding")
+    vector = next(iter(members(body.get("data"))), {}).get("embedding")
     return f"{len(vector):,} numbers" if isinstance(vector, list) else ""
