@@ -17,6 +17,7 @@ from .events import BatchEvent, EngineEvent
 from .files import BatchFile
 from .requests import BatchRequest, Chunk
 from .results import Result, Suspect
+from .row_checks import CheckRun, RowCheck, RowOutcome
 from .uploads import IdempotencyKey, Upload, UploadPart
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -26,6 +27,7 @@ __all__ = [
     "BatchEvent",
     "BatchFile",
     "BatchRequest",
+    "CheckRun",
     "Chunk",
     "Engine",
     "EngineEvent",
@@ -33,6 +35,8 @@ __all__ = [
     "IdempotencyKey",
     "Measurement",
     "Result",
+    "RowCheck",
+    "RowOutcome",
     "ServedModel",
     "Suspect",
     "ThroughputSample",
