@@ -16,7 +16,8 @@ from jobs.access import get_batch, person
 from jobs.models import Batch, BatchEstimate, Result
 from jobs.templatetags.figures import duration
 
-from . import engines, pages, previews
+from . import checks, engines, pages, previews
+from .checks_form import CheckForm
 from .conditional import fragment, page
 from .progress import progress, spoken_range
 from .retry_form import RetryForm, may_retry
@@ -47,17 +48,25 @@ def batch_detail(request: HttpRequest, code: str) -> HttpResponse:
 
 
 def whole_page(
-    request: HttpRequest, batch: Batch, *, retry_form: RetryForm | None = None
+    request: HttpRequest,
+    batch: Batch,
+    *,
+    retry_form: RetryForm | None = None,
+    check_form: CheckForm | None = None,
 ) -> HttpResponse:
-    """The batch's page; with a form for its retry that was refused, open at it."""
+    """The batch's page; with a form that was refused, open at it."""
     outcome = request.GET.get("outcome", "")
     after = _whole(request.GET.get("after"), default=-1)
-    rows = pages.results(batch, outcome=outcome, after=after)
+    wanted = checks.wanted_by(request, batch)
+    rows = pages.results(batch, outcome=outcome, after=after, wanted=wanted)
     more = len(rows) > pages.RESULTS
     rows = rows[: pages.RESULTS]
+    marks = checks.marks(batch, rows)
     ctx = _live(batch, seen=batch.result_seq) | _around(request, batch)
     ctx |= {
-        "rows": [previews.row(result) for result in rows],
+        "rows": [previews.row(result, marks.get(result.pk)) for result in rows],
+        "wanted": wanted,
+        "check_query": checks.query_of(wanted),
         "next_after": rows[-1].index if rows and more else None,
         "after": after,
         "outcome": outcome,
@@ -65,6 +74,8 @@ def whole_page(
         "failures": _failures(batch),
         **_lineage(batch),
     }
+    ctx |= checks.card(batch)
+    ctx["check_form"] = check_form or (CheckForm() if ctx["may_write"] else None)
     if retry_form is not None:
         ctx["retry_form"] = retry_form
     return page(request, "jobs/batch_detail.html", ctx)

@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from batchsite.accounts.models import User
 from jobs.models import Batch, Result
+from jobs.row_checks import Wanted, flagged_indexes
 from jobs.templatetags.figures import stalled_for
 
 BATCHES = 50
@@ -95,15 +96,20 @@ def active_count(user: User) -> int:
     return Batch.objects.visible_to(user).active().count()
 
 
-def results(batch: Batch, *, outcome: str = "", after: int = -1) -> list[Result]:
+def results(
+    batch: Batch, *, outcome: str = "", after: int = -1, wanted: Wanted | None = None
+) -> list[Result]:
     """One page of results and one more in input order, answers shortened in SQL.
 
-    Each has `answer` (the whole body when it is short enough to parse) and `start`
+    `wanted` are those that a check flagged, whatever their outcome. Each has `answer` (the whole body when it is short enough to parse) and `start`
     (its first characters). Bodies of megabytes never reach this process.
     """
     # Not with_custom_ids(): its defer() would meet only().
     found = Result.objects.filter(batch=batch, index__gt=after)
-    if outcome == Result.Outcome.FAILED:
+    if wanted is not None:
+        indexes = flagged_indexes(batch, wanted, after=after, limit=RESULTS + 1)
+        found = found.filter(index__in=indexes)
+    elif outcome == Result.Outcome.FAILED:
         found = found.failed()
     elif outcome in Result.Outcome.values:
         found = found.filter(outcome=outcome)

@@ -11,6 +11,7 @@ from jobs.answer_text import first_choice, members, response_text
 from jobs.models import Result
 from jobs.templatetags.figures import printable
 
+from .checks import Marks
 from .pages import SHOWN_CHARACTERS
 
 
@@ -21,13 +22,14 @@ class Row:
     result: Result
     text: str
     failed: bool
+    marks: Marks | None = None
 
 
-def row(result: Result) -> Row:
-    """The result with its answer or error in plain text."""
+def row(result: Result, marks: Marks | None = None) -> Row:
+    """The result with its answer or error in plain text, and what its checks said."""
     failed = result.outcome == Result.Outcome.FAILED
     text = failure(result) if failed else answer(result)
-    return Row(result, printable(text)[:SHOWN_CHARACTERS], failed)
+    return Row(result, printable(text)[:SHOWN_CHARACTERS], failed, marks)
 
 
 def failure(result: Result) -> str:

@@ -3,12 +3,18 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import actions, detail, engine_actions, views
+from . import actions, check_actions, detail, engine_actions, views
 
 # included at the root
 job_urls: list[URLPattern] = [
     path("batches/", views.batch_list, name="batch-list"),
     path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
+    path("batches/<str:code>/checks/", check_actions.batch_checks, name="batch-checks"),
+    path(
+        "batches/<str:code>/checks/add/",
+        check_actions.batch_checks_add,
+        name="batch-checks-add",
+    ),
     path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),
     path("batches/<str:code>/resume/", actions.batch_resume, name="batch-resume"),
