@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Length, Now
 
 from jobs import answer_text
@@ -67,16 +67,15 @@ def _due() -> QuerySet[CheckRun]:
     """Free runs with results that were not checked, or whose batch has ended."""
     batch = Batch.objects.filter(pk=OuterRef("batch_id")).order_by()
     checks = RowCheck.objects.filter(batch=OuterRef("batch_id"))
-    newest = Subquery(batch.values("result_seq")[:1])
+    # Values, not EXISTS, for which PostgreSQL may read all batches.
     return (
         CheckRun.objects.free()
         .alias(
-            newest=newest,
+            newest=Subquery(batch.values("result_seq")[:1]),
+            status=Subquery(batch.values("status")[:1]),
             slowest=Subquery(checks.order_by("checked_seq").values("checked_seq")[:1]),
         )
-        .filter(
-            Q(slowest__lt=F("newest")) | Exists(batch.filter(status__in=Batch.TERMINAL))
-        )
+        .filter(Q(slowest__lt=F("newest")) | Q(status__in=Batch.TERMINAL))
     )
 
 

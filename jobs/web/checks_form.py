@@ -77,7 +77,7 @@ class CheckForm(forms.Form):
         widget=_area(2),
     )
     ignore_case = forms.BooleanField(required=False, label="Capitals do not matter")
-    negate = forms.BooleanField(required=False, label="It must not")
+    negate = forms.BooleanField(required=False, label="The opposite: it must not")
     unit = forms.ChoiceField(
         required=False,
         label="Counted in",
