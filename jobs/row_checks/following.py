@@ -24,13 +24,15 @@ from jobs import answer_text
 from jobs.models import Batch, CheckRun, Result, RowCheck, RowOutcome
 from jobs.models.engines import database_time
 from jobs.output import fitting
+from jobs.tasks import poke_chore
 
 from .definitions import judge
 from .outcome import PENDING, Finding, Outcome
 
 logger = logging.getLogger(__name__)
 CHORE = "row checks"
-TURN_SECONDS = 20
+# Short, so that intake and closing never wait long for a worker.
+TURN_SECONDS = 5
 # Of judging, before what was judged is stored.
 SLICE_SECONDS = 2
 SLICE_ROWS = 500
@@ -52,13 +54,16 @@ def wanted() -> bool:
 
 
 def run() -> str:
-    """Check for some seconds; says how many results."""
+    """Check for some seconds, run after run; says how many results.
+
+    Where more is left it wakes a worker again, behind those that wait by then.
+    """
     started = time.monotonic()
     rows = 0
-    while time.monotonic() - started < TURN_SECONDS:
-        found = _due().first()
-        if found is None:
-            break
+    while found := _due().first():
+        if time.monotonic() - started > TURN_SECONDS:
+            poke_chore(CHORE)
+            return f"{rows} results checked, goes on"
         rows += follow(found)
     return f"{rows} results checked"
 

@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
+from django_q.models import OrmQ
 from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import AuditEvent, User
@@ -227,6 +229,18 @@ def test_a_slow_slice_keeps_its_run_and_stores_what_it_has(
     monkeypatch.setattr(following, "TAKEN_SECONDS", 0)
     assert following.follow(CheckRun.objects.get()) == 1
     assert RowCheck.objects.get().checked_seq == 1
+
+
+def test_a_turn_ends_and_wakes_the_next_one(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(batch, VALID)
+    monkeypatch.setattr(following, "SLICE_ROWS", 1)
+    monkeypatch.setattr(following, "TURN_SECONDS", -1)
+    OrmQ.objects.all().delete()
+    cache.clear()
+    assert following.run() == "0 results checked, goes on"
+    assert OrmQ.objects.count() == 1
 
 
 def test_an_added_check_is_told_once(batch: Batch, owner: User) -> None:
