@@ -50,6 +50,7 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/{finalizing}/"),
         Visit("/batches/{completed}/"),
         Visit("/batches/{retried}/?outcome=failed"),
+        Visit(f"/batches/{{retried}}/?check={'W' * 40}:failed"),
         Visit("/batches/{failed}/"),
         Visit("/batches/{refused}/"),
         Visit("/batches/{cancelled}/"),
