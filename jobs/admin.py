@@ -26,6 +26,7 @@ from .models import (
     BatchEvent,
     BatchFile,
     BatchRequest,
+    CheckRun,
     Chunk,
     Engine,
     EngineEvent,
@@ -33,6 +34,7 @@ from .models import (
     IdempotencyKey,
     Measurement,
     Result,
+    RowCheck,
     ServedModel,
     Suspect,
     ThroughputSample,
@@ -44,6 +46,7 @@ from .models import (
     WorkerProcess,
 )
 from .provenance import provenance_of
+from .row_check_admin import CheckRunAdmin, RowCheckAdmin
 from .webhook_admin import (
     WebhookAttemptAdmin,
     WebhookDeliveryAdmin,
@@ -412,3 +415,7 @@ class BatchEstimateAdmin(ReadOnly):
     list_filter = ["endpoint"]
     search_fields = ["=batch__public_id", "=model"]
     list_select_related = ["batch"]
+
+
+admin.site.register(RowCheck, RowCheckAdmin)
+admin.site.register(CheckRun, CheckRunAdmin)

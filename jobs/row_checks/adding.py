@@ -49,8 +49,9 @@ def add(
     field, for a name that another check of the batch has, or for too many checks.
     """
     with transaction.atomic():
-        # Locks the row, so that two callers get positions after each other.
-        locked = Batch.objects.select_for_update().get(pk=batch.pk)
+        # Locks the row, so that two callers get positions after each other; not its
+        # key, which outcomes refer to while their transaction holds the run.
+        locked = Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
         batch.check_count = locked.check_count
         known = {check.name: check for check in definitions_of(batch)}
         for place, check in enumerate(checks):

@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -35,7 +35,8 @@ CHORE = "row checks"
 TURN_SECONDS = 5
 # Of judging, before what was judged is stored.
 SLICE_SECONDS = 2
-SLICE_ROWS = 500
+# With many checks that fail, more would keep SQLite locked for too long.
+SLICE_ROWS = 250
 # A run whose worker died is taken again after so long.
 TAKEN_SECONDS = 15
 
@@ -98,11 +99,18 @@ def follow(found: CheckRun) -> int:
         mine.update(free_at=Now(), done=batch.is_terminal)
         return 0
     judged = _judge(part, _keeper(mine))
+    # Read before the transaction: as long as the epoch is ours, nobody else writes.
+    known = RowOutcome.objects.in_bulk(list(judged))
+    rows = [
+        _row(known.get(pk) or _fresh(result), part.checks, findings)
+        for pk, (result, findings) in judged.items()
+    ]
     with transaction.atomic():
         if not mine.update(free_at=Now()):
             # Somebody took the run, or gave it more checks.
             return 0
-        _store(part.checks, judged)
+        _store(rows, known)
+        _count(part.checks, judged)
     return len(judged)
 
 
@@ -160,24 +168,24 @@ def _judge(
     return judged
 
 
-def _store(
+def _store(rows: Sequence[RowOutcome], known: Container[int]) -> None:
+    """Insert the outcomes, and replace those that are known; behind the fence.
+
+    Never over a row that was not read: two writers of one row are a fault to be seen.
+    """
+    RowOutcome.objects.bulk_create([row for row in rows if row.pk not in known])
+    RowOutcome.objects.bulk_create(
+        [row for row in rows if row.pk in known],
+        update_conflicts=True,
+        unique_fields=["result"],
+        update_fields=["letters", "reasons", "failed", "flagged"],
+    )
+
+
+def _count(
     checks: Sequence[RowCheck], judged: Mapping[int, tuple[Result, list[Finding]]]
 ) -> None:
-    """Outcomes, counters and cursors; call it behind the fence."""
-    known = RowOutcome.objects.in_bulk(list(judged))
-    rows = [
-        _row(known.get(pk) or _fresh(result), checks, findings)
-        for pk, (result, findings) in judged.items()
-    ]
-    # Never over a row that was not read: two writers of one row are a fault to be seen.
-    RowOutcome.objects.bulk_create([row for row in rows if row.pk not in known])
-    if known:
-        RowOutcome.objects.bulk_create(
-            [row for row in rows if row.pk in known],
-            update_conflicts=True,
-            unique_fields=["result"],
-            update_fields=["letters", "reasons", "failed", "flagged"],
-        )
+    """Counters and cursors, in the transaction of the outcomes that they count."""
     last = max(result.seq for result, _ in judged.values())
     for place, check in enumerate(checks):
         said = Counter(findings[place].outcome for _, findings in judged.values())
