@@ -35,6 +35,7 @@ from .models import (
     Measurement,
     Result,
     RowCheck,
+    RowOutcome,
     ServedModel,
     Suspect,
     ThroughputSample,
@@ -46,7 +47,7 @@ from .models import (
     WorkerProcess,
 )
 from .provenance import provenance_of
-from .row_check_admin import CheckRunAdmin, RowCheckAdmin
+from .row_check_admin import CheckRunAdmin, RowCheckAdmin, RowOutcomeAdmin
 from .webhook_admin import (
     WebhookAttemptAdmin,
     WebhookDeliveryAdmin,
@@ -419,3 +420,4 @@ class BatchEstimateAdmin(ReadOnly):
 
 admin.site.register(RowCheck, RowCheckAdmin)
 admin.site.register(CheckRun, CheckRunAdmin)
+admin.site.register(RowOutcome, RowOutcomeAdmin)

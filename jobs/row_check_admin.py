@@ -23,3 +23,10 @@ class CheckRunAdmin(ReadOnly):
     list_filter = ["done"]
     search_fields = ["=batch__public_id"]
     list_select_related = ["batch"]
+
+
+class RowOutcomeAdmin(ReadOnly):
+    list_display = ["batch", "index", "letters", "reasons", "failed"]
+    list_filter = ["flagged"]
+    search_fields = ["=batch__public_id"]
+    list_select_related = ["batch"]
