@@ -26,6 +26,7 @@ from .models import (
     BatchEvent,
     BatchFile,
     BatchRequest,
+    CheckRun,
     Chunk,
     Engine,
     EngineEvent,
@@ -34,6 +35,8 @@ from .models import (
     IdempotencyKey,
     Measurement,
     Result,
+    RowCheck,
+    RowOutcome,
     SavedView,
     ServedModel,
     Suspect,
@@ -46,6 +49,7 @@ from .models import (
     WorkerProcess,
 )
 from .provenance import provenance_of
+from .row_check_admin import CheckRunAdmin, RowCheckAdmin, RowOutcomeAdmin
 from .webhook_admin import (
     WebhookAttemptAdmin,
     WebhookDeliveryAdmin,
@@ -397,3 +401,8 @@ class BatchEstimateAdmin(ReadOnly):
     list_filter = ["endpoint"]
     search_fields = ["=batch__public_id", "=model"]
     list_select_related = ["batch"]
+
+
+admin.site.register(RowCheck, RowCheckAdmin)
+admin.site.register(CheckRun, CheckRunAdmin)
+admin.site.register(RowOutcome, RowOutcomeAdmin)

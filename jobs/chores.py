@@ -15,6 +15,7 @@ from batchsite.accounts import attempts, sessions
 
 from . import deadlines, expiry, idempotency, ring, settling, stalls
 from .engines import timeline
+from .row_checks import following
 from .webhooks import deliver, progress, pruning
 
 
@@ -39,6 +40,7 @@ CHORES: tuple[Chore, ...] = (
     Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
     Chore("webhook progress", 5, progress.wanted, progress.run),
     Chore("deadlines", 30, deadlines.any_at_risk, deadlines.note_risks),
+    Chore(following.CHORE, 2, following.wanted, following.run),
     Chore("stalled batches", 10, stalls.wanted, stalls.run),
     Chore("past estimates", 15, settling.wanted, settling.run),
     Chore("old samples", 60, ring.wanted, ring.run),

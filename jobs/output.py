@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 from django.conf import settings
@@ -29,6 +29,7 @@ from .models.engines import database_time
 from .recording import COPIES_AT_ONCE, copy_of, insert
 
 if TYPE_CHECKING:
+    from .models.results import ResultQuerySet
     from .stages import StageLease
 
 GRACE_SECONDS = 30
@@ -207,8 +208,18 @@ class Portion:
     has_more: bool
 
 
-def portion(batch_pk: int, *, after: int, limit: int, outcome: str = "") -> Portion:
+def portion(
+    batch_pk: int,
+    *,
+    after: int,
+    limit: int,
+    outcome: str = "",
+    only: Callable[[ResultQuerySet], ResultQuerySet] | None = None,
+    known_to: int | None = None,
+) -> Portion:
     """Up to `limit` results of at most 4 MB after that seq, of one outcome if asked.
+
+    `only` narrows them further, by what is known of them up to the seq `known_to`.
 
     The batch may run: seq has no gaps and is given in the order of commits, so that
     nothing comes later that belongs before `last`. One call looks at no more than
@@ -216,9 +227,13 @@ def portion(batch_pk: int, *, after: int, limit: int, outcome: str = "") -> Port
     """
     newest = Batch.objects.values_list("result_seq", flat=True).get(pk=batch_pk)
     top = min(newest, after + SEARCHED_AT_ONCE)
+    if known_to is not None:
+        top = min(top, max(known_to, after))
     found = Result.objects.filter(batch_id=batch_pk, seq__gt=after, seq__lte=top)
     if outcome:
         found = found.filter(outcome=outcome)
+    if only is not None:
+        found = only(found)
     found = found.with_custom_ids().order_by("seq")
     sizes = list(found.values_list("seq", Length("body"))[: limit + 1])
     rows = fitting(size for _, size in sizes[:limit])
@@ -228,8 +243,8 @@ def portion(batch_pk: int, *, after: int, limit: int, outcome: str = "") -> Port
     return Portion(results, max(after, top), top < newest)
 
 
-def output_line(result: Result) -> bytes:
-    """One line of an output or error file, as OpenAI writes them.
+def output_line(result: Result, extension: dict[str, Any] | None = None) -> bytes:
+    """One line of an output or error file, as OpenAI writes them; no `batchsite` there.
 
     The body goes in as it was received; line ends can only stand between its tokens
     and become spaces.
@@ -250,6 +265,7 @@ def output_line(result: Result) -> bytes:
             "custom_id": result.request.custom_id,
             "response": response,
             "error": error,
+            **({} if extension is None else {"batchsite": extension}),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )

@@ -15,11 +15,18 @@ from dataclasses import dataclass, replace
 from django.db.models import Case, F, Q, TextField, Value, When
 from django.db.models.functions import Length, Substr
 
-from .answer_texts import seen_text
 from .failures import Summary
 from .models import Batch, Result
 from .models.results import ResultQuerySet
 from .models.words import words_of
+from .result_texts import seen_text
+from .row_checks import (
+    FOUND_BY_INDEX,
+    Outcome,
+    Wanted,
+    filter_results,
+    flagged_indexes,
+)
 
 # One request reads on for so long, or so many rows.
 MOST_SECONDS = 1.0
@@ -50,7 +57,8 @@ class ResultFilter:
     """Which results are wanted; empty or None wants all.
 
     Tokens are output tokens, times milliseconds, both ends included. `words` are looked
-    for in `place`: "answers" (and errors), "requests" or "ids", in either case.
+    for in `place`: "answers" (and errors), "requests" or "ids", in either case. `check`
+    is what a row check said.
     """
 
     outcome: str = ""
@@ -62,6 +70,7 @@ class ResultFilter:
     most_ms: int | None = None
     words: str = ""
     place: str = "answers"
+    check: Wanted | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -149,9 +158,16 @@ def search(
     Fewer without being the end when the time or the number of rows ran out (MOST_SECONDS,
     MOST_ROWS unless told otherwise): go on from `reached`.
     """
+    check = wanted.check
+    if (
+        check
+        and wanted == ResultFilter(check=check)
+        and check.outcome in FOUND_BY_INDEX
+    ):
+        return _flagged(batch, check, after=after, limit=limit)
     base, is_indexed = wanted.indexed(batch)
     asked = wanted.scanned()
-    if not asked:
+    if not asked and not wanted.check:
         rows = list(_shown(base.filter(index__gt=after))[: limit + 1])
         more = len(rows) > limit
         rows = rows[:limit]
@@ -160,6 +176,15 @@ def search(
     until = time.monotonic() + (seconds or MOST_SECONDS)
     upper = _indexes(base) if is_indexed else _counting(batch)
     return scan.run(after, upper, until=until, most=most or MOST_ROWS)
+
+
+def _flagged(batch: Batch, check: Wanted, *, after: int, limit: int) -> Found:
+    """Those that a check flagged, which have an index of their own."""
+    indexes = flagged_indexes(batch, check, after=after, limit=limit + 1)
+    found = Result.objects.filter(batch=batch, index__in=indexes[:limit])
+    rows = list(_shown(found))
+    more = len(indexes) > limit
+    return Found(rows, rows[-1].index if rows else after, not more)
 
 
 @dataclass(slots=True)
@@ -203,6 +228,8 @@ class _Scan:
         """What the database thinks matches, from `after` to `end`, read in small parts."""
         while True:
             some = self.base.filter(self.asked, index__gt=after, index__lte=end)
+            if self.wanted.check:
+                some = filter_results(some, self.wanted.check)
             rows = list(_shown(some)[:READ_AT_ONCE])
             yield from rows
             if len(rows) < READ_AT_ONCE:
@@ -280,7 +307,9 @@ def count_words(batch: Batch, wanted: ResultFilter, failed: Sequence[Summary]) -
     """
     if wanted.is_empty:
         return f"{batch.completed + batch.failed:,}"
-    if wanted.scanned():
+    if wanted.check and wanted == ResultFilter(check=wanted.check):
+        return _flagged_words(wanted.check)
+    if wanted.scanned() or wanted.check:
         return ""
     if not wanted.finish_reason and not wanted.error_class:
         return f"{batch.failed:,}"
@@ -289,3 +318,11 @@ def count_words(batch: Batch, wanted: ResultFilter, failed: Sequence[Summary]) -
     rows, _ = wanted.indexed(batch)
     number = rows.order_by("index").values("pk")[: COUNTED + 1].count()
     return f"{COUNTED}+" if number > COUNTED else str(number)
+
+
+def _flagged_words(wanted: Wanted) -> str:
+    """How many rows a check's own counters say; "" for any check, and other outcomes."""
+    if wanted.check is None or wanted.outcome not in FOUND_BY_INDEX:
+        return ""
+    failed = wanted.outcome is Outcome.FAILED
+    return f"{wanted.check.failed if failed else wanted.check.errors:,}"

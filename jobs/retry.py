@@ -16,7 +16,7 @@ from django.db.models.functions import Length
 
 from batchsite.accounts.models import Team, User
 
-from . import derivation, disks, file_store, gates, limits, output, submit
+from . import derivation, disks, file_store, gates, limits, output, row_checks, submit
 from .models import Batch, BatchFile, BatchRequest, Result
 from .refusals import Refused
 from .rewriting import Rewrite
@@ -65,6 +65,7 @@ def prepared(
     rewrite = Rewrite(members, system_prompt)
     keys = _chosen(parent, custom_ids)
     inherited = {name: getattr(parent, name) for name in INHERITED}
+    inherited["checks"] = row_checks.definitions_of(parent)
     limits.check_room(
         team=parent.team, lines=parent.failed if keys is None else len(keys)
     )

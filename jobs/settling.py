@@ -7,6 +7,7 @@ from django.db.models import QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
+from .answer_text import CUT_OFF
 from .lengths import Lengths
 from .models import Batch, BatchEstimate, Result, ThroughputSample
 from .models.engines import database_time
@@ -17,7 +18,6 @@ MOST_AT_ONCE = 100
 LOOKED_AT = 1000
 # Samples of less of the requests tell nothing of the whole.
 COVERED = 0.8
-CUT_OFF = frozenset({"length", "max_output_tokens", "max_tokens"})
 
 
 def wanted() -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import record
 
-from . import lifecycle, limits
+from . import lifecycle, limits, row_checks
 from .models import Batch, BatchEvent, BatchFile
 from .refusals import Refused as Refused
 from .tasks import poke_stage
@@ -44,6 +44,7 @@ def create_batch(
     allow_mixed_models: bool = False,
     expires_in_seconds: int | None = None,
     paused: bool = False,
+    checks: Sequence[row_checks.Definition] = (),
 ) -> Batch:
     """Make a batch in `validating` and wake a control worker for it.
 
@@ -51,7 +52,7 @@ def create_batch(
     it and says why, as OpenAI does. `output_expires_after` is in seconds after the
     output file's creation; `expires_in_seconds` counts from now, and the team's own
     time or 24 hours stand in for it. `derivation` says how the input was made of
-    `parent`'s. Raises limits.LimitReached when the team has no room for it.
+    `parent`'s. `checks` are put to its answers as they come. Raises limits.LimitReached when the team has no room for it.
     """
     now = timezone.now()
     file = BatchFile.objects.visible_to_team(team).find(input_file_id)
@@ -71,6 +72,7 @@ def create_batch(
             output_order=output_order,
             allow_mixed_models=allow_mixed_models,
             paused=paused,
+            check_count=len(checks),
             expected_requests=max(file.lines, 1) if file else 0,
             endpoint=endpoint,
             completion_window=completion_window,
@@ -81,6 +83,7 @@ def create_batch(
             created_at=now,
             expires_at=now + timedelta(seconds=life),
         )
+        row_checks.give(batch, checks)
         BatchEvent.objects.create(
             batch=batch, kind="status", new_status=Batch.Status.VALIDATING
         )

@@ -9,9 +9,7 @@ import re
 from typing import Any
 
 from django.urls import Resolver404
-from jsonschema import (  # type: ignore[import-untyped]  # no stubs
-    Draft202012Validator,
-)
+from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
 from jobs.api.schema.document import document

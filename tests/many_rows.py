@@ -181,6 +181,33 @@ def fill_batch(batch: int, sizes: Sizes) -> None:
         )
 
 
+def checked(batch: int) -> None:
+    """A check of that batch, and what it said of all results: every tenth failed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO jobs_rowcheck (batch_id, position, name, kind, params,"
+            " checked_seq, passed, failed, not_applicable, errors)"
+            " SELECT id, 0, 'valid', 'json', '{}', result_seq, result_seq, 0, 0, 0"
+            " FROM jobs_batch WHERE id = %s",
+            [batch],
+        )
+        cursor.execute(
+            "INSERT INTO jobs_checkrun (batch_id, epoch, free_at, done)"
+            " VALUES (%s, 0, CURRENT_TIMESTAMP, %s)",
+            [batch, False],
+        )
+        cursor.execute(
+            'INSERT INTO jobs_rowoutcome (result_id, batch_id, "index", letters, reasons,'
+            " failed, flagged)"
+            ' SELECT id, batch_id, "index",'
+            " CASE WHEN seq %% 10 = 0 THEN 'f' ELSE 'p' END, '',"
+            " CASE WHEN seq %% 10 = 0 THEN 1 ELSE 0 END, seq %% 10 = 0"
+            " FROM jobs_result WHERE batch_id = %s",
+            [batch],
+        )
+    Batch.objects.filter(pk=batch).update(check_count=1)
+
+
 def history() -> None:
     """What past batches leave behind: events, deliveries, uploads, keys and samples."""
     with connection.cursor() as cursor:

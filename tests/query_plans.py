@@ -21,6 +21,7 @@ BIG = {
     "jobs_chunk",
     "jobs_idempotencykey",
     "jobs_result",
+    "jobs_rowoutcome",
     "jobs_throughputsample",
     "jobs_upload",
     "jobs_webhookattempt",
@@ -29,6 +30,7 @@ BIG = {
 # A partial index read from end to end: as small as what runs or waits just now.
 SMALL_INDEXES = {
     "batch_active",
+    "check_run_open",
     "chunk_leased",
     "delivery_due",
     "file_expiring",

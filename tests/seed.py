@@ -102,6 +102,28 @@ def batch(
     return made.public_id
 
 
+def checked_batch(rows: int) -> str:
+    """An ended batch of answered rows, every tenth failed, with checks still to run."""
+    from django.utils import timezone
+
+    from jobs import row_checks
+    from jobs.models import Batch
+    from tests.many_rows import Sizes, fill
+
+    (made,) = fill(Sizes(teams=1, batches=1, rows=rows, chunk=1, answered=1))
+    now = timezone.now()
+    Batch.objects.filter(pk=made.pk).update(
+        status="completed", closing_reason="done", closed_at=now, completed_at=now
+    )
+    checks = [
+        {"name": "said", "kind": "equals", "params": {"value": "said"}},
+        {"name": "valid", "kind": "json"},
+    ]
+    given = row_checks.read("checks", checks)
+    row_checks.add(batch=made, checks=given, user=None)
+    return made.public_id
+
+
 def main() -> None:
     """Call one of the functions above: NAME JSON-ARGUMENTS."""
     import django

@@ -27,6 +27,7 @@ WORDS = {
     "admin.delete": "deleted the {target} in the admin",
     "audit.export": "downloaded this log",
     "batch.cancel": "cancelled the batch {target}",
+    "batch.checks": "added checks to the batch {target}: {checks}",
     "batch.results": "read answers of the batch {target}",
     "batch.update": "changed the batch {target}: {changed}",
     "batch.validation_errors": "read the report of bad lines of the batch {target}",

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from django.core.files.storage import default_storage
 from django.db.models import TextField
@@ -13,18 +15,18 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import dry_run, output, readings, retry
+from jobs import dry_run, output, readings, retry, row_checks
 from jobs.models import Batch, BatchEvent, Result
 from jobs.refusals import Refused
 
 from . import batch_params, params
 from .auth import caller, client_address, scope
 from .batches import batch_or_404, shown
-from .errors import ApiError
+from .errors import ApiError, quoted
 from .paging import page_limit, unknown_cursor
 from .parsers import body_of
 from .repeats import REPLAYED, made_before, made_once
-from .serializers import estimate_object, event_object, list_object
+from .serializers import estimate_object, event_object, list_object, said_object
 
 JSONL = "application/jsonl"
 RESULTS_MOST = 1000
@@ -67,8 +69,11 @@ def batch_results(request: Request, batch_id: str) -> HttpResponseBase:
     outcome = request.query_params.get("outcome", "")
     if outcome:
         params.one_of("outcome", outcome, Result.Outcome.values)
+    wanted = wanted_check(request, batch)
     found = output.portion(
         batch.pk,
+        only=partial(row_checks.filter_results, wanted=wanted) if wanted else None,
+        known_to=row_checks.checked_seq(batch, wanted) if wanted else None,
         after=params.integer(
             "after", request.query_params.get("after", 0), least=0, most=LARGEST_SEQ
         ),
@@ -78,13 +83,37 @@ def batch_results(request: Request, batch_id: str) -> HttpResponseBase:
     if found.results:
         note_reading("results", request, batch)
     return HttpResponse(
-        b"".join(map(output.output_line, found.results)),
+        b"".join(lines(batch, found.results)),
         content_type=JSONL,
         headers={
             "x-batchsite-last-seq": str(found.last),
             "x-batchsite-has-more": "true" if found.has_more else "false",
         },
     )
+
+
+def wanted_check(request: Request, batch: Batch) -> row_checks.Wanted | None:
+    """What `?check=NAME:OUTCOME` asks for; ApiError for what the batch does not have."""
+    given = request.query_params.get("check", "")
+    if not given:
+        return None
+    wanted = row_checks.wanted_by(batch, given)
+    if wanted is None:
+        raise ApiError(
+            f"Invalid 'check': '{quoted(given)}' names no check of the batch and an"
+            " outcome, such as 'my check:failed'.",
+            param="check",
+            code="invalid_value",
+        )
+    return wanted
+
+
+def lines(batch: Batch, results: Sequence[Result]) -> Iterator[bytes]:
+    """Output lines; of a batch with checks with what these said."""
+    said = row_checks.outcomes_for(batch, results)
+    for result in results:
+        checks = said_object(said[result.pk]) if said else None
+        yield output.output_line(result, checks and {"checks": checks})
 
 
 @api_view(["GET"])

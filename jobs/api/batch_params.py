@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jobs import row_checks
 from jobs.jsonl import CUSTOM_ID_LENGTH, ENDPOINTS
 from jobs.models import Batch
 from jobs.submit import LONGEST_SECONDS, SHORTEST_SECONDS
@@ -213,6 +214,7 @@ UPDATE_EXTENSIONS: dict[str, Callable[[str, Any], Any]] = {
     "priority": _priority,
     "paused": _flag,
     "expires_in_seconds": _seconds,
+    "checks": row_checks.read,
 }
 CREATE_EXTENSIONS: dict[str, Callable[[str, Any], Any]] = UPDATE_EXTENSIONS | {
     "webhook_url": _webhook,

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import changes, standing, submit
+from jobs import changes, row_checks, standing, submit
 from jobs.models import Batch
 
 from . import batch_params
@@ -39,7 +40,11 @@ def list_batches(request: Request) -> Response:
         batches.for_api(), cursor=cursor_of(batches, request, "batch"), limit=limit
     )
     places = standing.of(rows)
-    objects = [batch_object(row, places.get(row.public_id)) for row in rows]
+    tallies = row_checks.tallies(rows)
+    objects = [
+        batch_object(row, places.get(row.public_id), tallies.get(row.pk, []))
+        for row in rows
+    ]
     return Response(list_object(objects, has_more=has_more))
 
 
@@ -71,13 +76,15 @@ def batch_detail(request: Request, batch_id: str) -> Response:
 
 def update_batch(request: Request, batch: Batch) -> Batch:
     """Change what the body names; 409 for what the batch's status does not allow."""
+    given = batch_params.update(body_of(request))
+    checks = given.pop("checks", [])
+    who = {"user": caller(request).user, "address": client_address(request)}
     try:
-        return changes.update_batch(
-            batch=batch,
-            user=caller(request).user,
-            address=client_address(request),
-            **batch_params.update(body_of(request)),
-        )
+        with transaction.atomic():
+            if checks:
+                param = "batchsite.checks"
+                row_checks.add(batch=batch, checks=checks, param=param, **who)
+            return changes.update_batch(batch=batch, **who, **given)
     except changes.TooLate as error:
         raise ApiError(str(error), status=409, retry=False) from error
 
@@ -97,7 +104,9 @@ def batch_cancel(request: Request, batch_id: str) -> Response:
 def shown(batch: Batch, headers: dict[str, str] | None = None) -> Response:
     """The answer with the batch's object."""
     place = standing.of([batch]).get(batch.public_id)
-    return Response(batch_object(batch, place), headers=headers)
+    tallies = row_checks.tallies([batch]).get(batch.pk, [])
+    found = batch_object(batch, place, tallies, with_params=True)
+    return Response(found, headers=headers)
 
 
 def batch_or_404(request: Request, batch_id: str) -> Batch:

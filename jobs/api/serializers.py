@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from jobs.estimates import Estimate
 from jobs.eta import Eta
 from jobs.ids import event_id
 from jobs.models import Batch, BatchEvent, BatchFile, ServedModel, Upload, UploadPart
+from jobs.row_checks import Said, Tally
 from jobs.standing import Standing
 
 # OpenAI takes the purpose `evals`, and its published file object has no such value:
@@ -70,11 +72,18 @@ def part_object(part: UploadPart) -> dict[str, Any]:
     }
 
 
-def batch_object(batch: Batch, place: Standing | None) -> dict[str, Any]:
+def batch_object(
+    batch: Batch,
+    place: Standing | None,
+    checks: Sequence[Tally] = (),
+    *,
+    with_params: bool = False,
+) -> dict[str, Any]:
     """OpenAI's batch object; see `Batch.objects.for_api()`.
 
     A deleted output file keeps its id here. `place` is where a batch that is not
-    finished stands in the queue. What OpenAI does not have is in `batchsite`.
+    finished stands in the queue. What OpenAI does not have is in `batchsite`; the
+    checks' parameters, which may be long, only where they are asked for.
     """
     return {
         "id": batch.public_id,
@@ -103,7 +112,10 @@ def batch_object(batch: Batch, place: Standing | None) -> dict[str, Any]:
         },
         "usage": usage(batch),
         "metadata": batch.metadata,
-        "batchsite": extensions(batch, place),
+        "batchsite": {
+            **extensions(batch, place),
+            "checks": [check_object(one, with_params=with_params) for one in checks],
+        },
     }
 
 
@@ -130,6 +142,32 @@ def extensions(batch: Batch, place: Standing | None) -> dict[str, Any]:
         "eta": eta_object(place.eta) if place and place.eta else None,
         "stalled_since": unix(batch.stalled_since),
         "deadline_at_risk": place is not None and place.at_risk,
+    }
+
+
+def check_object(tally: Tally, *, with_params: bool) -> dict[str, Any]:
+    """A check of a batch and its counts; `checked` is their sum."""
+    check = tally.check
+    return {
+        "name": check.name,
+        "kind": check.kind,
+        "params": json.loads(check.params) if with_params else None,
+        "checked": check.checked_seq,
+        "passed": check.passed,
+        "failed": check.failed,
+        "not_applicable": check.not_applicable,
+        "errors": check.errors,
+    }
+
+
+def said_object(said: Sequence[Said]) -> dict[str, Any]:
+    """What the checks said of one row; the outcome is null until a check saw it."""
+    return {
+        one.name: {
+            "outcome": one.outcome and one.outcome.value,
+            "reason": one.reason or None,
+        }
+        for one in said
     }
 
 

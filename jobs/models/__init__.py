@@ -17,6 +17,7 @@ from .events import BatchEvent, EngineEvent
 from .files import BatchFile
 from .requests import BatchRequest, Chunk
 from .results import FailureCount, Result, Suspect
+from .row_checks import CheckRun, RowCheck, RowOutcome
 from .uploads import IdempotencyKey, Upload, UploadPart
 from .views import SavedView
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -27,6 +28,7 @@ __all__ = [
     "BatchEvent",
     "BatchFile",
     "BatchRequest",
+    "CheckRun",
     "Chunk",
     "Engine",
     "EngineEvent",
@@ -35,6 +37,8 @@ __all__ = [
     "IdempotencyKey",
     "Measurement",
     "Result",
+    "RowCheck",
+    "RowOutcome",
     "SavedView",
     "ServedModel",
     "Suspect",

@@ -192,6 +192,9 @@ class Batch(models.Model):
         " what was changed in them.",
     )
     webhook_url = models.URLField(max_length=500, blank=True)
+    check_count = models.PositiveSmallIntegerField(
+        default=0, help_text="How many checks its answers are put to."
+    )
 
     endpoint = models.CharField(max_length=64)
     completion_window = models.CharField(max_length=10, default="24h")

@@ -45,6 +45,7 @@ EVENT_WORDS = {
     "deadline": "deadline changed",
     "changed": "changed",
     "progress": "progress",
+    "checks_added": "checks added",
     "deadline_at_risk": "deadline at risk",
     "stalled": "stalled",
     "stall_ended": "no longer stalled",

@@ -17,7 +17,8 @@ from jobs.models import Batch, BatchEstimate, Result
 from jobs.result_search import ResultFilter, search
 from jobs.templatetags.figures import duration
 
-from . import engines, previews
+from . import checks, engines, previews
+from .checks_form import CheckForm
 from .conditional import fragment, page
 from .progress import progress, spoken_range
 
@@ -58,15 +59,20 @@ def batch_detail(request: HttpRequest, code: str) -> HttpResponse:
     return whole_page(request, batch)
 
 
-def whole_page(request: HttpRequest, batch: Batch) -> HttpResponse:
-    """The batch's overview."""
+def whole_page(
+    request: HttpRequest, batch: Batch, *, check_form: CheckForm | None = None
+) -> HttpResponse:
+    """The batch's overview; with a form for a check that was refused, open at it."""
     ctx = tab_context(request, batch, tab="detail") | _around(request, batch)
-    rows = search(batch, ResultFilter(), limit=FIRST_RESULTS).rows
+    found = search(batch, ResultFilter(), limit=FIRST_RESULTS).rows
+    marks = checks.marks(batch, found)
     ctx |= {
-        "rows": [previews.row(result) for result in rows],
+        "rows": [previews.row(result, marks.get(result.pk)) for result in found],
         "failures": _failures(batch),
         **_lineage(batch),
+        **checks.card(batch),
     }
+    ctx["check_form"] = check_form or (CheckForm() if ctx["may_write"] else None)
     return page(request, "jobs/batch_detail.html", ctx)
 
 

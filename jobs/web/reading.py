@@ -13,9 +13,10 @@ from django.http import QueryDict
 from django.utils.safestring import SafeString
 
 from batchsite.accounts.models import User
-from jobs.answer_texts import messages_of, parsed, whole_text
+from jobs.answer_text import messages_of, parsed
 from jobs.models import Batch, BatchRequest, Result
 from jobs.result_search import is_failed, preview
+from jobs.result_texts import whole_text
 from jobs.templatetags.figures import printable
 
 from . import markdown, previews

@@ -10,9 +10,9 @@ from django.http import Http404, HttpRequest, StreamingHttpResponse
 from batchsite.accounts.addresses import client_address
 from jobs import output, readings
 from jobs.access import person
-from jobs.answer_texts import whole_text
 from jobs.models import Batch, Result
 from jobs.result_search import ResultFilter, is_failed, search
+from jobs.result_texts import whole_text
 
 from . import spreadsheets
 

@@ -8,9 +8,11 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
+from jobs import row_checks
 from jobs.failures import summaries
 from jobs.models import Batch
 from jobs.result_search import FINISH_REASONS, ResultFilter
+from jobs.templatetags.figures import printable
 
 MOST = 2**31 - 1
 NUMBERS = ("tokens_min", "tokens_max", "ms_min", "ms_max")
@@ -62,9 +64,15 @@ class ResultFilterForm(forms.Form):
 
     def __init__(self, query: QueryDict, *, batch: Batch) -> None:
         known = {
-            name: query[name] for name in (*self.base_fields, "in") if name in query
+            name: query[name]
+            for name in (*self.base_fields, "in", "check")
+            if name in query
         }
         super().__init__(known)
+        self.batch = batch
+        if batch.check_count:
+            self.fields["check"] = _choice("check", ())
+            self._choose("check", self._checks())
         # Named as in the address; `in` is a word of Python's.
         self.fields["in"] = _choice("where", PLACES)
         self.failed = summaries(batch)
@@ -77,7 +85,8 @@ class ResultFilterForm(forms.Form):
     @property
     def plain(self) -> list[forms.BoundField]:
         """The fields that are always open, in their order."""
-        return [self[name] for name in ("q", "in", "outcome", "error", "finish")]
+        names = ("q", "in", "outcome", "error", "finish", "check")
+        return [self[name] for name in names if name in self.fields]
 
     @property
     def numbers(self) -> list[forms.BoundField]:
@@ -88,6 +97,18 @@ class ResultFilterForm(forms.Form):
     def has_numbers(self) -> bool:
         """Whether the address has one of them."""
         return any(name in self.data for name in NUMBERS)
+
+    def _checks(self) -> list[tuple[str, str]]:
+        """What can be asked of the row checks; an index finds all of it."""
+        found = [(":failed", "any failed")]
+        for tally in row_checks.tallies([self.batch]).get(self.batch.pk, []):
+            check = tally.check
+            name = printable(check.name)
+            found.append((f"{check.name}:failed", f"{name} failed ({check.failed:,})"))
+            if check.errors:
+                text = f"{name} could not tell ({check.errors:,})"
+                found.append((f"{check.name}:error", text))
+        return found
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         """Offer these; what the address names stays one of them, though it finds nothing."""
@@ -101,6 +122,9 @@ class ResultFilterForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """No NUL, which no database has in a text; ends in their order."""
         found: dict[str, Any] = super().clean() or {}
+        asked = found.get("check", "")
+        if asked and row_checks.wanted_by(self.batch, asked) is None:
+            self.add_error("check", "This batch has no such check.")
         for low, high in (("tokens_min", "tokens_max"), ("ms_min", "ms_max")):
             least, most = found.get(low), found.get(high)
             if least is not None and most is not None and least > most:
@@ -122,6 +146,7 @@ class ResultFilterForm(forms.Form):
             most_ms=found["ms_max"],
             words=found["q"],
             place=found["in"] or "answers",
+            check=row_checks.wanted_by(self.batch, found.get("check", "")),
         )
 
     def query(self, **over: object) -> str:

@@ -15,7 +15,7 @@ from jobs import result_search
 from jobs.access import get_batch, person
 from jobs.models import Batch, Result
 
-from . import detail, previews, reading, result_export
+from . import checks, detail, previews, reading, result_export
 from .conditional import page
 from .result_filters import ResultFilterForm
 
@@ -55,8 +55,10 @@ def _found(
     after = detail.whole(request.GET.get("after"), default=-1)
     found = result_search.search(batch, wanted, after=after, limit=ROWS)
     with_ = {"with": other.public_id} if other else {}
+    marks = checks.marks(batch, found.rows)
+    rows = [previews.row(one, marks.get(one.pk)) for one in found.rows]
     return {
-        "rows": reading.beside([previews.row(one) for one in found.rows], other),
+        "rows": reading.beside(rows, other),
         "filtered": not wanted.is_empty,
         "count": result_search.count_words(batch, wanted, form.failed),
         "after": after,

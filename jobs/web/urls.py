@@ -7,6 +7,7 @@ from . import (
     actions,
     batch_tabs,
     bulk,
+    check_actions,
     detail,
     engine_actions,
     engine_day,
@@ -62,6 +63,12 @@ job_urls: list[URLPattern | URLResolver] = [
     # Before the batches themselves, of which none is called new.
     path("batches/new/", include(new_urls)),
     path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
+    path("batches/<str:code>/checks/", check_actions.batch_checks, name="batch-checks"),
+    path(
+        "batches/<str:code>/checks/add/",
+        check_actions.batch_checks_add,
+        name="batch-checks-add",
+    ),
     path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),
     path("batches/<str:code>/resume/", actions.batch_resume, name="batch-resume"),

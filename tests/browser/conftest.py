@@ -21,7 +21,9 @@ from batchsite.accounts.people import (
     record,
     set_password_path,
 )
+from jobs import row_checks
 from jobs.models import Batch, BatchFile, ServedModel
+from jobs.row_checks import following
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import chat_lines
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
@@ -221,6 +223,13 @@ def more_batches(
     Batch.objects.filter(pk=made["retried"].pk).update(
         status="completed", completed_at=now, closed_at=now, closing_reason="done"
     )
+    checks = [
+        {"name": "W" * 40, "kind": "json"},
+        {"name": "short", "kind": "length", "params": {"most": 5, "unit": "words"}},
+    ]
+    given = row_checks.read("checks", checks)
+    row_checks.add(batch=made["retried"], checks=given, user=None)
+    following.run()
     return made
 
 

@@ -87,6 +87,7 @@ def test_create_answers_the_whole_batch_object(
             "eta": None,
             "stalled_since": None,
             "deadline_at_risk": False,
+            "checks": [],
         },
     }
     assert OpenAIBatch.model_validate(r.json(), strict=True).id == batch.public_id

@@ -15,17 +15,18 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import ensure_member
-from jobs import attendance, claims, engine_side, output, stages, standing
+from jobs import attendance, claims, engine_side, output, row_checks, stages, standing
 from jobs.chores import CHORES
-from jobs.models import Batch, BatchFile, Chunk, Engine, Result
+from jobs.models import Batch, BatchFile, CheckRun, Chunk, Engine, Result
 from jobs.occupancy import Stay
 from jobs.recording import ChunkLease, record, record_copies
+from jobs.row_checks import following
 from jobs.sampling import Sampler
 from jobs.scheduling import Work
 from jobs.webhooks import attempts
 from jobs.writer import Tally
 from tests.inputs import api_client
-from tests.many_rows import Sizes, ended_batches, fill, history, vacuum
+from tests.many_rows import Sizes, checked, ended_batches, fill, history, vacuum
 from tests.query_plans import faults, queries
 
 # Small chunks and long bodies: PostgreSQL reads a small table whole, and is right.
@@ -52,6 +53,8 @@ def many_rows(
                 batches = fill(SIZES)
                 ended_batches(batches[0].team, ENDED)
                 history()
+                for batch in batches:
+                    checked(batch.pk)
             if connection.vendor == "postgresql":
                 # SQLite has no daemon that would do it on a site.
                 vacuum()
@@ -138,6 +141,23 @@ def duty(site: Site) -> None:
     engine_side.report(site.engine, worker="w", in_flight=3)
 
 
+def follow_checks(site: Site) -> None:
+    """Another check begins, and the outcomes of its first rows are added."""
+    given = row_checks.read("checks", [{"name": "new", "kind": "not_empty"}])
+    assert row_checks.add(batch=site.batch, checks=given, user=None)
+    assert following.wanted()
+    assert following.follow(CheckRun.objects.get(pk=site.batch.pk)) == SIZES.done
+
+
+def flagged(site: Site) -> None:
+    site.batch.refresh_from_db()
+    for text in ("valid:failed", ":failed"):
+        wanted = row_checks.wanted_by(site.batch, text)
+        assert wanted is not None
+        found = row_checks.flagged_indexes(site.batch, wanted, after=9, limit=2)
+        assert found == [19, 29]
+
+
 def sample(site: Site) -> None:
     work = (site.batch.pk, "tiny")
     sampler = Sampler(
@@ -164,6 +184,8 @@ HOT: dict[str, Callable[[Site], Any]] = {
     "still running": lambda site: claims.still_running([site.batch.pk]),
     "duty": duty,
     "sample": sample,
+    "checks": follow_checks,
+    "rows that failed a check": flagged,
     "stage": take_stage,
     "waiting stages": lambda site: attendance.poke_waiting_batches(),
     "dead owners": lambda site: stages.free_dead_owners(),
@@ -211,6 +233,7 @@ def test_api_and_pages_find_their_rows_by_an_index(
         f"/v1/batches/{running}",
         f"/v1/batches/{running}/results?after=10&limit=20",
         f"/v1/batches/{running}/results?outcome=failed",
+        f"/v1/batches/{running}/results?check=valid:failed",
         f"/v1/batches/{running}/events",
         "/v1/files?limit=20",
         f"/v1/files?limit=20&after={file}",
@@ -218,6 +241,7 @@ def test_api_and_pages_find_their_rows_by_an_index(
         "/batches/",
         f"/batches/{running}/",
         f"/batches/{running}/?outcome=failed",
+        f"/batches/{running}/?check=valid:failed",
         "/engines/",
     ):
         client = api if path.startswith("/v1/") else browser

@@ -67,7 +67,7 @@ def test_a_prompt_is_tried_on_the_rows(signed_in: Client, make_file: MakeFile) -
 
     said = words(page)
     assert "2 of 4 rows become requests" in said
-    assert "row 3 The column 'city' is empty." in said
+    assert "row 3 The column &#x27;city&#x27; is empty." in said
     assert "row 5 The column “id” has a value that an earlier row has too" in said
     assert "row 2 · a system Be brief. user Tell me of Bonn." in said
     assert BatchFile.objects.count() == 1

@@ -88,6 +88,12 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
                 query(
                     "outcome", one_of(Result.Outcome.values), "Only lines of that kind."
                 ),
+                query(
+                    "check",
+                    text(least=1),
+                    "`NAME:failed`: only lines of which that check said so. Also"
+                    " passed, error and not_applicable; without a name, any check.",
+                ),
             ),
             answer=LINES,
             media_type=JSONL,

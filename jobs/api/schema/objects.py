@@ -12,6 +12,9 @@ from typing import Any
 
 from jobs.jsonl import CUSTOM_ID_LENGTH, ENDPOINTS
 from jobs.models import Batch, BatchFile, Upload
+from jobs.row_checks import Outcome
+from jobs.row_checks.definitions import CHECKS_MOST, NAME_LENGTH
+from jobs.row_checks.rules import KINDS
 
 from ..params import LIFE_SECONDS, METADATA_KEY, METADATA_PAIRS, METADATA_VALUE
 
@@ -142,6 +145,13 @@ USAGE = obj(
     output_tokens_details=obj(reasoning_tokens=COUNT),
     total_tokens=COUNT,
 )
+CHECK = obj(
+    "name",
+    "kind",
+    name=noted("The title of its column.", text(NAME_LENGTH, least=1)),
+    kind=one_of(KINDS),
+    params=noted("What this kind takes.", or_null(ANYTHING)),
+)
 CHANGEABLE: dict[str, Schema] = {
     "name": noted("What people call it.", or_null(text(200))),
     "tags": noted("To find it by.", or_null(array(text(50, least=1), maxItems=20))),
@@ -149,6 +159,10 @@ CHANGEABLE: dict[str, Schema] = {
     "paused": noted("A paused batch starts no request.", or_null(BOOLEAN)),
     "expires_in_seconds": noted(
         "From its creation, instead of 24 hours.", or_null(whole(*LIFE_SECONDS))
+    ),
+    "checks": noted(
+        "Rules over the answers; an update adds to them.",
+        or_null(array(ref("Check"), maxItems=CHECKS_MOST)),
     ),
 }
 EXTENSIONS: dict[str, Schema] = CHANGEABLE | {
@@ -203,6 +217,18 @@ BATCHSITE = obj(
     ),
     stalled_since=or_null(UNIX),
     deadline_at_risk=BOOLEAN,
+    checks=array(
+        obj(
+            name=text(),
+            kind=one_of(KINDS),
+            params=noted("Null in lists.", or_null(ANYTHING)),
+            checked=noted("The sum of the following.", COUNT),
+            passed=COUNT,
+            failed=COUNT,
+            not_applicable=COUNT,
+            errors=COUNT,
+        )
+    ),
 )
 BATCH = obj(
     id=text(),
@@ -229,11 +255,23 @@ BATCH = obj(
     metadata=or_null(ANYTHING),
     batchsite=ref("BatchExtension"),
 )
+SAID = obj(
+    outcome=noted(
+        "Null until the check saw the row.",
+        or_null(one_of(outcome.value for outcome in Outcome)),
+    ),
+    reason=or_null(text()),
+)
 RESULT_LINE = obj(
+    *("id", "custom_id", "response", "error"),
     id=text(),
     custom_id=text(),
     response=or_null(obj(status_code={"type": "integer"}, request_id=text(), body={})),
     error=or_null(obj(code=text(), message=text())),
+    batchsite=noted(
+        "Only of a batch with checks, by their names.",
+        obj(checks={"type": "object", "additionalProperties": SAID}),
+    ),
 )
 EVENT = obj(
     id=text(),
@@ -334,6 +372,7 @@ SCHEMAS: dict[str, Schema] = {
     "BatchExtension": BATCHSITE,
     "BatchList": listed("Batch"),
     "BeginUpload": BEGIN_UPLOAD,
+    "Check": CHECK,
     "CompleteUpload": COMPLETE_UPLOAD,
     "CreateBatch": CREATE,
     "Error": ERROR,
