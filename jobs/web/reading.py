@@ -22,8 +22,9 @@ from jobs.templatetags.figures import printable
 from . import markdown, previews
 from .worddiff import Piece, differences
 
-# Longer texts are cut off on the page and offered as a file.
-SHOWN_TEXT = 100_000
+# Longer texts are cut off on the page and offered as a file. The worst Markdown of this
+# length takes a second.
+SHOWN_TEXT = 60_000
 CANDIDATES = 12
 
 
