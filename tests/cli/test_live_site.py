@@ -220,7 +220,7 @@ def test_the_installed_script_needs_no_checkout(person: Person, tmp_path: Path) 
         "__init__.py",
         "jsonl.py",
         "rewriting.py",
-        "tabular.py",
+        "tables.py",
         "templating.py",
     ]
     env = person.env() | {"PYTHONPATH": str(target)}

@@ -118,7 +118,7 @@ def test_bad_rows_are_left_out_only_if_asked(
     ("given", "field", "said"),
     [
         ({"prompt": ""}, "prompt", "Write what each row is asked"),
-        ({"prompt": "Hello"}, "prompt", "at least one column"),
+        ({"prompt": "Hello"}, "prompt", "names no column"),
         ({"prompt": "{town}"}, "prompt", "no column “town”"),
         ({"system": "{town}"}, "system", "no column “town”"),
         ({"model": "none"}, "model", "valid choice"),
