@@ -119,6 +119,7 @@ def submit(
 
     On a pipe it prints the batch's id alone. --model sets the model of every line.
     """
+    options.check_strict(strict=strict, watch=watch)
     extra = options.extensions(
         name=name,
         tags=tags,
