@@ -96,7 +96,7 @@ def read_table(stream: IO[bytes], kind: str, *, delimiter: str = "") -> Table:
 
 
 def _text(stream: IO[bytes], delimiter: str) -> Table:
-    lines = _Lines(stream, LINE_BYTES)
+    lines = _Lines(stream, LINE_BYTES, QUOTES)
     first = next(lines, "")
     if not first.strip():
         raise TableError("The file is empty: it needs a first line with the columns.")
@@ -120,9 +120,10 @@ def _delimiter(heading: str) -> str:
 class _Lines:
     """The lines of a file as text, of which none and no row is longer than it may be."""
 
-    def __init__(self, stream: IO[bytes], longest: int) -> None:
+    def __init__(self, stream: IO[bytes], longest: int, advice: str = "") -> None:
         self._stream = stream
         self._longest = longest
+        self._advice = advice
         self._of_row = 0
         self.number = 0
         self.begin = 1
@@ -142,7 +143,10 @@ class _Lines:
         self.number += 1
         self._of_row += len(data)
         if len(data) > self._longest or self._of_row > ROW_BYTES:
-            raise TableError(f"The row at line {self.begin:,} is too long. {QUOTES}")
+            raise TableError(
+                f"The row at line {self.begin:,} is too long: {ROW_BYTES:,} bytes are"
+                f" allowed, {self._longest:,} in a line. {self._advice}".rstrip()
+            )
         if self.number == 1:
             if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 raise TableError(f"This file is UTF-16: it {NOT_UTF_8}")
