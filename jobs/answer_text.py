@@ -32,27 +32,32 @@ class Answer:
 
 def read(body: str, finish_reason: str) -> Answer:
     """The answer in a stored body; the first choice where there are several."""
-    try:
-        parsed = _parsed(body)
-    except (ValueError, RecursionError):
+    said = parsed(body)
+    if not isinstance(said, dict):
         return Answer(None, finish_reason=finish_reason)
-    if not isinstance(parsed, dict):
-        return Answer(None, finish_reason=finish_reason)
-    if isinstance(parsed.get("choices"), list):
-        text, refusal = _of_choice(first_choice(parsed))
-    elif isinstance(parsed.get("output"), list):
-        text, refusal = _of_response(parsed)
+    if isinstance(said.get("choices"), list):
+        text, refusal = _of_choice(first_choice(said))
+    elif isinstance(said.get("output"), list):
+        text, refusal = _of_response(said)
     else:
         text, refusal = None, ""
     return Answer(text, refusal, finish_reason)
 
 
-def _parsed(body: str) -> Any:
+def parse(body: bytes | str) -> Any:
+    """JSON of any engine, lone surrogate escapes included; ValueError when it is none."""
     try:
         return orjson.loads(body)
     except ValueError:
-        # Lone surrogates, which are in the JSON of some engines.
         return json.loads(body)
+
+
+def parsed(body: str) -> Any:
+    """The JSON of a body, None when it is none."""
+    try:
+        return parse(body or "null")
+    except (ValueError, RecursionError):
+        return None
 
 
 def members(value: Any) -> list[dict[str, Any]]:
@@ -108,14 +113,6 @@ def _of_response(body: dict[str, Any]) -> tuple[str | None, str]:
     text = "\n".join(part["text"] for part in parts if _is_text(part) and part["text"])
     calls = any(str(item.get("type", "")).endswith("_call") for item in items)
     return (None if calls and not text else text), refusal
-
-
-def parsed(text: str) -> Any:
-    """The JSON of a body, None when it is none."""
-    try:
-        return json.loads(text or "null")
-    except (ValueError, RecursionError):
-        return None
 
 
 def text_of(body: Any) -> str:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import orjson
 
+from .answer_text import parse
 from .engines.client import Answer, AnswerTooLarge, EngineClient, EngineUnreachable
 from .jsonl import quoted
 from .models import Result
@@ -72,14 +72,6 @@ def judge(answer: Answer) -> Judged:
     return Judged(
         Verdict.RETRY, body=body, reason=f"the engine answered {_words(answer)}"
     )
-
-
-def parse(body: bytes) -> Any:
-    """JSON of any engine, lone surrogate escapes included; ValueError when it is none."""
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        return json.loads(body)
 
 
 async def models_of(client: EngineClient) -> set[str]:

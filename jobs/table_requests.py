@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,8 +18,8 @@ from . import file_store, gates
 from .checks import requests_limit
 from .models import BatchFile
 from .refusals import Refused
-from .tables import Row, Table, TableError, read_table
-from .templating import RowError, Template, request_line
+from .tables import Row, Table, TableError, kind_of, read_table
+from .templating import Ids, RowError, Template, encoded, request_line
 from .uploads import SpooledUpload, size_limit
 
 SHOWN = 3
@@ -65,7 +63,7 @@ def opened(file: BatchFile) -> Iterator[Table]:
     """The table in a stored file; Refused, also while its rows are read, for a bad one."""
     try:
         with default_storage.open(file.storage_name) as stream:
-            yield read_table(stream, file.filename)
+            yield read_table(stream, kind_of(file.filename))
     except TableError as error:
         raise Refused(str(error)) from error
 
@@ -115,7 +113,7 @@ def lines(
     table: Table, template: Template, found: Findings, *, most: int
 ) -> Iterator[bytes]:
     """The lines of the batch file; fills `found`. Refused for more than `most` rows."""
-    seen: set[bytes] = set()
+    ids = Ids()
     for row in table.rows:
         found.rows += 1
         if found.rows > most:
@@ -124,28 +122,26 @@ def lines(
                 " Split it."
             )
         try:
-            line = _line(row, template, seen)
+            line = _line(row, template, ids)
         except RowError as error:
             found.add(Problem(row.number, error.column or "", str(error)))
             continue
         if len(found.first) < SHOWN:
             found.first.append((row.number, line))
-        # Lone surrogates cannot come from UTF-8; escapes keep Parquet's, for the check.
-        yield json.dumps(line).encode() + b"\n"
+        yield encoded(line)
 
 
-def _line(row: Row, template: Template, seen: set[bytes]) -> dict[str, Any]:
+def _line(row: Row, template: Template, ids: Ids) -> dict[str, Any]:
     if row.problem:
-        raise RowError(row.problem, "")
+        raise RowError(row.problem)
     line = request_line(row.cells, template, number=row.number)
-    digest = hashlib.blake2b(line["custom_id"].encode(), digest_size=8).digest()
-    if digest in seen:
+    if ids.earlier(line["custom_id"], row.number):
+        # The same words for each such row: they are counted by their words.
         raise RowError(
             f"The column “{template.custom_id}” has a value that an earlier row has"
             " too: each custom_id must be another one.",
             template.custom_id,
         )
-    seen.add(digest)
     return line
 
 

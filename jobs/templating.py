@@ -2,11 +2,12 @@
 """Rows of a table as request lines, by a prompt with {column} placeholders.
 
 Pure: nothing is read or written, and Django is not needed. The command line and the
-site's pages make request lines with it.
+site's pages make request lines with it, of the rows that jobs.tables reads.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -121,16 +122,16 @@ def render(text: str, row: Mapping[str, object], *, allow_empty: bool = False) -
 
 
 def cell(row: Mapping[str, object], name: str, *, allow_empty: bool = False) -> str:
-    """A cell as text; RowError where it is missing, empty or no text."""
+    """A cell as text; RowError where it is missing or empty."""
     if name not in row:
         raise RowError(f"There is no column '{name}'.", name)
-    text = as_text(row[name], name)
+    text = as_text(row[name])
     if not allow_empty and not text.strip():
         raise RowError(f"The column '{name}' is empty.", name)
     return text
 
 
-def as_text(value: object, name: str) -> str:
+def as_text(value: object) -> str:
     """A value as it stands in a prompt: JSON for lists and objects, "" for nothing."""
     match value:
         case str():
@@ -140,9 +141,9 @@ def as_text(value: object, name: str) -> str:
         case float() if math.isnan(value):
             return ""
         case bytes():
-            raise RowError(f"The column '{name}' has bytes, not text.", name)
+            return value.decode(errors="replace")
         case bool() | list() | dict():
-            return json.dumps(value, ensure_ascii=False, default=str)
+            return json.dumps(value, ensure_ascii=False, default=as_text)
     return str(value)
 
 
@@ -193,3 +194,26 @@ def _custom_id(row: Mapping[str, object], column: str, number: int) -> str:
             column,
         )
     return custom_id
+
+
+def encoded(line: Mapping[str, Any]) -> bytes:
+    """A request line as it stands in a batch file, with its end."""
+    try:
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        # Half a character, as JSON's escapes can name it: it stays such an escape.
+        return json.dumps(line).encode() + b"\n"
+
+
+class Ids:
+    """The custom_ids of the rows so far; digests, so that a million of them stay small."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}
+
+    def earlier(self, custom_id: str, place: int) -> int | None:
+        """The place that had this id before; None for a new one, which is noted."""
+        data = custom_id.encode(errors="surrogatepass")
+        digest = hashlib.blake2b(data, digest_size=8).digest()
+        first = self._places.setdefault(digest, place)
+        return None if first == place else first

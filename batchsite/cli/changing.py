@@ -41,6 +41,7 @@ def retry(
 
     They become a batch of their own; all that is not named stays the parent's.
     """
+    options.check_strict(strict=strict, watch=watch)
     given: dict[str, Any] = {
         "model": model,
         "system_prompt": options.text_of(system),

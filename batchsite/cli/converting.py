@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from jobs.jsonl import parse_object, read_lines
 from jobs.rewriting import Rewrite
-from jobs.tabular import KINDS, LINE_BYTES, Table, TableError, kind_of, read_table
-from jobs.templating import RowError, Template, request_line
+from jobs.tables import KINDS, Row, Table, TableError, kind_of, read_table
+from jobs.templating import Ids, RowError, Template, encoded, request_line
 
 from .problems import Problem
 
+# As long as a line of a batch file may be, where the site's setting is as it comes.
+LINE_BYTES = 16_000_000
 # Enough to see what is wrong; the count says how often.
 SHOWN_ERRORS = 10
 
@@ -36,7 +36,7 @@ class Source:
 def convert(source: Source, template: Template, out: IO[bytes]) -> int:
     """Write a request line for each row; how many. Problem with all that is wrong."""
     kind = source.kind or kind_of(source.path.name)
-    if kind is None:
+    if not kind:
         known = ", ".join(KINDS)
         raise Problem(
             f"{source.path} is no table that its name tells ({known}): use --format."
@@ -65,9 +65,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _check_columns(table: Table, template: Template) -> None:
     """All columns must be there before the first row is looked at."""
-    if table.columns is None:
-        return
-    if missing := template.missing(table.columns):
+    if table.columns and (missing := template.missing(table.columns)):
         lacked = ", ".join(repr(name) for name in missing)
         there = ", ".join(repr(name) for name in table.columns)
         raise TableError(
@@ -79,12 +77,10 @@ def _check_columns(table: Table, template: Template) -> None:
 def _write_rows(table: Table, template: Template, out: IO[bytes], path: Path) -> int:
     wrong: list[str] = []
     count, number = 0, 0
-    seen: dict[bytes, int] = {}
+    ids = Ids()
     for number, row in enumerate(table.rows, start=1):
         try:
-            line = request_line(row.values, template, number=number)
-            data = _encoded(line)
-            _check_new(line["custom_id"], row.line, seen)
+            data = _line(row, template, number, ids)
         except RowError as error:
             count += 1
             if len(wrong) < SHOWN_ERRORS:
@@ -103,24 +99,18 @@ def _write_rows(table: Table, template: Template, out: IO[bytes], path: Path) ->
     return number
 
 
-def _encoded(line: dict[str, Any]) -> bytes:
-    try:
-        data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        # Half a character, as JSON's escapes can name it: it stays such an escape.
-        data = json.dumps(line).encode() + b"\n"
+def _line(row: Row, template: Template, number: int, ids: Ids) -> bytes:
+    if row.problem:
+        # Mostly the quotes or the delimiter are wrong: what follows is noise.
+        raise TableError(f"line {row.line}: {row.problem}")
+    line = request_line(row.cells, template, number=number)
+    data = encoded(line)
     if len(data) > LINE_BYTES:
         raise RowError(f"The request is longer than {LINE_BYTES:,} bytes.")
-    return data
-
-
-def _check_new(custom_id: str, line: int, seen: dict[bytes, int]) -> None:
-    """Digests, so that a million ids stay small."""
-    digest = hashlib.blake2b(
-        custom_id.encode(errors="surrogatepass"), digest_size=8
-    ).digest()
-    if (first := seen.setdefault(digest, line)) != line:
+    custom_id = line["custom_id"]
+    if first := ids.earlier(custom_id, row.line):
         raise RowError(f"The custom_id '{custom_id}' is that of line {first}, too.")
+    return data
 
 
 def write_lines(path: Path, out: IO[bytes], change: Callable[[str], str]) -> None:

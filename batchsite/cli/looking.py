@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from jobs.durations import duration
+
 from . import watching
 from .api import Api
 from .options import BatchId, Json, Strict
 from .printing import (
     ago,
-    duration,
     one_line,
     ours,
     say,

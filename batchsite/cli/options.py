@@ -241,6 +241,15 @@ def extensions(
     return {key: value for key, value in found.items() if value is not None}
 
 
+def check_strict(*, strict: bool, watch: bool) -> None:
+    """Problem for --strict where nobody waits for the end that it judges."""
+    if strict and not watch:
+        raise Problem(
+            "--strict is about how the batch ends: it needs --watch. Later:"
+            " batchsite watch BATCH --strict"
+        )
+
+
 def template_of(
     prompt: str,
     *,

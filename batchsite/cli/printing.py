@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.durations import duration
+
 from .problems import BROKEN_PIPE
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -140,21 +142,6 @@ def counts(batch: dict[str, Any]) -> tuple[int, int, int]:
         int(found.get("failed") or 0),
         int(found.get("total") or 0),
     )
-
-
-def duration(seconds: float) -> str:
-    """In at most two units: 1 h 40 min."""
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def between(low: float, high: float) -> str:

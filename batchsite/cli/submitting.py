@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from jobs.jsonl import read_lines
-from jobs.tabular import LINE_BYTES, kind_of
+from jobs.tables import kind_of
 from jobs.templating import CHAT, Template
 
 from . import options, watching
 from .api import Api, path_of
-from .converting import Source, opened, scratch, with_model, write_lines
+from .converting import LINE_BYTES, Source, opened, scratch, with_model, write_lines
 from .converting import convert as write_requests
 from .lines import placed
 from .printing import one_line, ours, say, write_data, write_json, write_line
@@ -119,6 +119,7 @@ def submit(
 
     On a pipe it prints the batch's id alone. --model sets the model of every line.
     """
+    options.check_strict(strict=strict, watch=watch)
     extra = options.extensions(
         name=name,
         tags=tags,
@@ -191,7 +192,7 @@ def _called(batch: dict[str, Any]) -> str:
 
 
 def _source(file: Path, kind: str, delimiter: str) -> Source:
-    if kind and kind_of(f"table.{kind}") is None:
+    if kind and not kind_of(f"table.{kind}"):
         raise Problem(f"--format {kind}: csv, tsv, jsonl or parquet.")
     if delimiter in ("\\t", "tab"):
         delimiter = "\t"

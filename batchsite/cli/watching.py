@@ -18,8 +18,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from jobs.durations import duration
+
 from .api import Api, path_of
-from .printing import between, counts, duration, one_line, ours, say, status_word
+from .printing import between, counts, one_line, ours, say, status_word
 from .printing import to_people as people
 from .problems import BAD_END, INTERRUPTED, OK, Away, Refused
 

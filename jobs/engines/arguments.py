@@ -19,7 +19,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from . import install
+from . import install, vllm
 
 FLAG = re.compile(r"(?<![\w-])--[A-Za-z][\w-]*")
 # Fewer are no help text of vLLM's.
@@ -50,7 +50,7 @@ def unknown(engine_args: Sequence[str]) -> list[Unknown]:
 
     Names of one dash are not judged: vLLM lists them only beside the long ones.
     """
-    names = [_plain(word) for word in engine_args if word.startswith("--")]
+    names = [vllm.name_of(word) for word in engine_args if word.startswith("--")]
     if not names:
         return []
     flags = known()
@@ -60,11 +60,6 @@ def unknown(engine_args: Sequence[str]) -> list[Unknown]:
             nearest = difflib.get_close_matches(name, flags, n=1, cutoff=0.6)
             found.append(Unknown(name, nearest[0] if nearest else ""))
     return found
-
-
-def _plain(word: str) -> str:
-    """An argument's name as vLLM lists it: `--a_b.c=1` is `--a-b`."""
-    return word.partition("=")[0].partition(".")[0].replace("_", "-")
 
 
 def known() -> frozenset[str]:

@@ -67,19 +67,21 @@ def measure(
     config = _config(folder)
     on_disk = _weights(folder)
     stored = str(config.get("torch_dtype") or config.get("dtype") or DEFAULT_TYPE)
-    wanted = _value(engine_args, "--dtype") or cpu_type or "auto"
+    wanted = vllm.value_of(engine_args, "--dtype") or cpu_type or "auto"
     computed = wanted
     if wanted == "auto":
         computed = "float16" if stored in ("float32", "float") else stored
-    quantised = "quantization_config" in config or _value(engine_args, "--quantization")
+    quantised = "quantization_config" in config or vllm.value_of(
+        engine_args, "--quantization"
+    )
     scale = 1.0 if quantised else _bytes(computed) / _bytes(stored)
-    cached = _value(engine_args, "--kv-cache-dtype") or "auto"
+    cached = vllm.value_of(engine_args, "--kv-cache-dtype") or "auto"
     return Footprint(
         weights=round(on_disk * scale),
         kv_token=kv_bytes(config, _bytes(computed if cached == "auto" else cached)),
         context=_context(config, engine_args),
-        parts=_number(engine_args, "--tensor-parallel-size", "-tp")
-        * _number(engine_args, "--pipeline-parallel-size", "-pp"),
+        parts=max(vllm.number_of(engine_args, "--tensor-parallel-size", "-tp"), 1)
+        * max(vllm.number_of(engine_args, "--pipeline-parallel-size", "-pp"), 1),
     )
 
 
@@ -168,7 +170,7 @@ def _weights(folder: Path) -> int:
 
 def _context(config: dict[str, Any], engine_args: Sequence[str]) -> int:
     """Tokens of a request at most: --max-model-len, or what the model was made for."""
-    given = _value(engine_args, "--max-model-len").lower()
+    given = vllm.value_of(engine_args, "--max-model-len").lower()
     factor = 1
     for unit, times in (("k", 1000), ("m", 1_000_000)):
         if given.endswith(unit):
@@ -195,25 +197,10 @@ def _bytes(name: str) -> float:
     return TYPE_BYTES.get(name, 2.0)
 
 
-def _value(engine_args: Sequence[str], *names: str) -> str:
-    """The last value given by one of these names; "" when there is none."""
-    given = ""
-    for position, argument in enumerate(engine_args):
-        name, _, value = argument.partition("=")
-        if name.replace("_", "-") in names:
-            given = value or " ".join(engine_args[position + 1 : position + 2])
-    return given
-
-
-def _number(engine_args: Sequence[str], *names: str) -> int:
-    value = _value(engine_args, *names)
-    return max(int(value), 1) if value.isdecimal() else 1
-
-
 def fraction(engine_args: Sequence[str]) -> float:
     """The part of a GPU's memory that vLLM takes: --gpu-memory-utilization."""
     try:
-        given = float(_value(engine_args, "--gpu-memory-utilization"))
+        given = float(vllm.value_of(engine_args, "--gpu-memory-utilization"))
     except ValueError:
         return DEFAULT_FRACTION
     return given if 0 < given <= 1 else DEFAULT_FRACTION

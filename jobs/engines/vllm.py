@@ -124,7 +124,7 @@ def lora_arguments(engine_args: Sequence[str], ranks: Sequence[int]) -> list[str
     least = max(rank or DEFAULT_LORA_RANK for rank in ranks)
     fits = next((rank for rank in LORA_RANKS if rank >= least), LORA_RANKS[-1])
     at_once = min(len(ranks), MOST_LORAS_AT_ONCE)
-    at_once = _number(engine_args, "--max-loras") or at_once
+    at_once = number_of(engine_args, "--max-loras") or at_once
     places = max(len(ranks), LEAST_LORA_PLACES, at_once)
     return [
         "--enable-lora",
@@ -138,9 +138,11 @@ def lora_room(arguments: Sequence[str]) -> LoraRoom:
     """The room that an engine started with these arguments has."""
     if "--enable-lora" not in arguments:
         return LoraRoom()
-    places = _number(arguments, "--max-cpu-loras") or _number(arguments, "--max-loras")
+    places = number_of(arguments, "--max-cpu-loras") or number_of(
+        arguments, "--max-loras"
+    )
     return LoraRoom(
-        _number(arguments, "--max-lora-rank") or DEFAULT_LORA_RANK, places or 1
+        number_of(arguments, "--max-lora-rank") or DEFAULT_LORA_RANK, places or 1
     )
 
 
@@ -209,27 +211,37 @@ def max_num_seqs(engine_args: Sequence[str], *, gpu: bool) -> int:
 
     Each rank of data parallelism runs so many.
     """
-    each = _number(engine_args, "--max-num-seqs")
-    ranks = _number(engine_args, "--data-parallel-size", "-dp")
+    each = number_of(engine_args, "--max-num-seqs")
+    ranks = number_of(engine_args, "--data-parallel-size", "-dp")
     return (each or DEFAULT_MAX_NUM_SEQS["gpu" if gpu else "cpu"]) * (ranks or 1)
 
 
-def _number(engine_args: Sequence[str], *names: str) -> int:
-    """The last whole number given by one of these names; 0 when there is none."""
-    given = 0
+def name_of(argument: str) -> str:
+    """An argument's name as vLLM lists it: `--a_b.c=1` is `--a-b`."""
+    return argument.partition("=")[0].partition(".")[0].replace("_", "-")
+
+
+def value_of(engine_args: Sequence[str], *names: str) -> str:
+    """The last value given by one of these names; "" when there is none."""
+    given = ""
     for position, argument in enumerate(engine_args):
-        name, _, value = argument.partition("=")
-        if name not in names:
-            continue
-        value = value or " ".join(engine_args[position + 1 : position + 2])
-        given = int(value) if value.isdecimal() else given
+        if name_of(argument) in names:
+            value = argument.partition("=")[2]
+            given = value or " ".join(engine_args[position + 1 : position + 2])
     return given
+
+
+def number_of(engine_args: Sequence[str], *names: str) -> int:
+    """That value as a whole number; 0 when it is none."""
+    value = value_of(engine_args, *names)
+    return int(value) if value.isdecimal() else 0
 
 
 def own_argument(engine_args: Sequence[str]) -> str:
     """The first argument that only Batchsite may set; "" when there is none."""
-    names = (argument.partition("=")[0] for argument in engine_args)
-    return next((name for name in names if name in OWN_ARGUMENTS), "")
+    return next(
+        (name for name in map(name_of, engine_args) if name in OWN_ARGUMENTS), ""
+    )
 
 
 def gauges(metrics: str) -> dict[str, float | None]:

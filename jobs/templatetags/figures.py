@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.durations import duration as in_words
 from jobs.models import Batch, BatchEvent, Engine
 
 register = template.Library()
@@ -140,18 +141,7 @@ def duration(span: timedelta | float | None) -> str:
     """Seconds or a timedelta in at most two units: 1 h 40 min."""
     if span is None:
         return NOTHING
-    seconds = span.total_seconds() if isinstance(span, timedelta) else span
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
+    return in_words(span.total_seconds() if isinstance(span, timedelta) else span)
 
 
 def minutes(span: timedelta) -> str:

@@ -62,7 +62,7 @@ def chart(points: Sequence[Point], *, unit: str) -> Chart | None:
     if not points:
         return None
     since, until = points[0].at, points[-1].at
-    top = _round_up(max(point.value for point in points))
+    top = round_up(max(point.value for point in points))
     span = (until - since).total_seconds()
 
     def place(point: Point) -> Dot:
@@ -89,8 +89,8 @@ def chart(points: Sequence[Point], *, unit: str) -> Chart | None:
     return Chart(lines, ticks, unit, since, until)
 
 
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20 …, so that the axis has plain numbers."""
+def round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20 …, so that the axis has plain numbers; 1 for nothing."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -33,6 +33,7 @@ from jobs.templatetags.figures import title_of
 
 from . import new_expected, new_report
 from .conditional import page
+from .detail import whole
 from .new_forms import Choices, OptionsForm, fresh, like
 from .new_start import address_of, cloned_batch, get_new_file
 
@@ -183,8 +184,7 @@ def _page(
 
 def _bad(request: HttpRequest, file: BatchFile, verdict: Verdict) -> dict[str, Any]:
     """One page of bad lines."""
-    start = request.GET.get("from", "")
-    first = int(start) if start.isdecimal() and len(start) < 6 else 0
+    first = max(whole(request.GET.get("from"), default=0), 0)
     shown = verdict.errors[first : first + new_report.LINES]
     last = first + len(shown)
     return {

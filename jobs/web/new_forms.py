@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,8 @@ from jobs.jsonl import ENDPOINTS
 from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
 from jobs.submit import LONGEST_SECONDS, SHORTEST_SECONDS, WINDOW_SECONDS
+
+from .form_tokens import key_of, own_token, token_field
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -78,14 +79,10 @@ def _number(**attributes: Any) -> forms.NumberInput:
     return forms.NumberInput(attrs={"class": "field"} | attributes)
 
 
-def _token() -> str:
-    return uuid.uuid4().hex
-
-
 class OptionsForm(forms.Form):
     """Everything that POST /v1/batches takes beside the file."""
 
-    token = forms.CharField(required=False, widget=forms.HiddenInput, initial=_token)
+    token = token_field()
     endpoint = forms.ChoiceField(
         choices=[(name, name) for name in ENDPOINTS],
         help_text="The url of every line of the file.",
@@ -174,7 +171,7 @@ class OptionsForm(forms.Form):
 
     def clean_token(self) -> str:
         """The form's own token; another one where none came."""
-        return str(self.cleaned_data["token"])[:64] or _token()
+        return own_token(self.cleaned_data["token"])
 
     def clean_tags(self) -> list[str]:
         """The words between the commas."""
@@ -251,7 +248,7 @@ class OptionsForm(forms.Form):
         """The key of this very form, and the fingerprint of what it says."""
         address = f"/batches/new/files/{file.public_id}/"
         return (
-            f"page-{self.cleaned_data['token']}",
+            key_of(self.cleaned_data["token"]),
             idempotency.fingerprint(address, self.arguments()),
         )
 

@@ -29,6 +29,7 @@ from jobs.refusals import Refused
 from jobs.uploads import SpooledUpload, printable_name, size_limit
 
 from .conditional import page
+from .detail import whole
 
 ENDINGS = (".jsonl", *tables.SUFFIXES)
 # As DATA_UPLOAD_MAX_MEMORY_SIZE allows, with room for the other fields.
@@ -125,7 +126,7 @@ def batch_new(request: HttpRequest) -> HttpResponse:
         return _page(request, form, cloned)
     if cloned and "other" not in request.GET and (kept := present_input(cloned)):
         return redirect(address_of(kept, clone=cloned))
-    team = cloned.team_id if cloned else _number(request.GET, "team")
+    team = cloned.team_id if cloned else whole(request.GET.get("team"), default=0)
     form = StartForm(teams=teams, initial={"team": team})
     return _page(request, form, cloned)
 
@@ -223,8 +224,3 @@ def _pasted(text: str) -> SpooledUpload:
     upload.take(data)
     upload.size = len(data)
     return upload
-
-
-def _number(query: QueryDict, name: str) -> int | None:
-    value = query.get(name, "")
-    return int(value) if value.isdecimal() and len(value) < 10 else None

@@ -20,7 +20,7 @@ from jobs.access import person
 from jobs.models import BatchFile, ServedModel
 from jobs.refusals import Refused
 from jobs.table_requests import Findings
-from jobs.templating import Template, placeholders
+from jobs.templating import Template, as_text, placeholders
 
 from .conditional import page
 from .new_start import address_of, cloned_batch, get_new_file
@@ -102,7 +102,7 @@ class TableForm(forms.Form):
         field.choices = choices
 
     def clean(self) -> dict[str, Any]:
-        """Placeholders must name columns of the table."""
+        """Placeholders must name columns of the table, and the template make requests."""
         cleaned = super().clean() or self.cleaned_data
         for name in ("prompt", "system"):
             try:
@@ -116,15 +116,15 @@ class TableForm(forms.Form):
                     f"The table has no column “{missing[0]}”. Its columns are above;"
                     " write {{ and }} where braces are meant.",
                 )
-            elif name == "prompt" and cleaned.get("prompt") and not named:
-                self.add_error(
-                    "prompt",
-                    "Name at least one column in braces, or all rows ask the same.",
-                )
+        if not self.errors:
+            try:
+                self.template()
+            except ValueError as error:
+                self.add_error("prompt", str(error))
         return cleaned
 
     def template(self) -> Template:
-        """The template that the form describes."""
+        """The template that the form describes; ValueError for one that makes nothing."""
         given = self.cleaned_data
         return Template(
             custom_id=given["id_column"],
@@ -169,7 +169,7 @@ def _seen(file: BatchFile) -> tuple[Sequence[str], list[Column]]:
     with table_requests.opened(file) as table:
         rows = [row for _, row in zip(range(SAMPLES), table.rows, strict=False)]
     return table.columns, [
-        Column(name, [row.cells[name][:VALUE_CHARACTERS] for row in rows])
+        Column(name, [as_text(row.cells[name])[:VALUE_CHARACTERS] for row in rows])
         for name in table.columns[:COLUMNS_SHOWN]
     ]
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import uuid
 from typing import Any
 
 from django import forms
@@ -19,6 +18,7 @@ from jobs.api.errors import ApiError
 from jobs.api.parsers import JSONBody
 from jobs.models import Batch, ServedModel
 
+from .form_tokens import key_of, own_token, token_field
 from .selection import Selection, selection
 
 CHAT = "/v1/chat/completions"
@@ -29,17 +29,13 @@ def may_retry(batch: Batch) -> bool:
     return batch.is_terminal and batch.total > 0
 
 
-def _token() -> str:
-    return uuid.uuid4().hex
-
-
 class RetryForm(forms.Form):
     """Requests of a batch once more; what is left empty stays as it is.
 
     `rows` names them as the address of selection.py does; empty: the failed ones.
     """
 
-    token = forms.CharField(required=False, widget=forms.HiddenInput, initial=_token)
+    token = token_field()
     rows = forms.CharField(required=False, max_length=20_000, widget=forms.HiddenInput)
     model = forms.ChoiceField(
         required=False, widget=forms.Select(attrs={"class": "field"})
@@ -81,7 +77,7 @@ class RetryForm(forms.Form):
 
     def clean_token(self) -> str:
         """The form's own token; another one where none came."""
-        return str(self.cleaned_data["token"])[:64] or _token()
+        return own_token(self.cleaned_data["token"])
 
     def chosen(self) -> Selection:
         """The requests that the form is about; Unclear when it does not say so."""
@@ -120,7 +116,7 @@ class RetryForm(forms.Form):
         """The key of this very form, and the fingerprint of what it says."""
         address = f"/batches/{self.batch.public_id}/retry/"
         return (
-            f"page-{self.cleaned_data['token']}",
+            key_of(self.cleaned_data["token"]),
             idempotency.fingerprint(
                 address, {**self._changes(), "rows": self.cleaned_data["rows"]}
             ),

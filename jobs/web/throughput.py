@@ -15,6 +15,8 @@ from django.utils import timezone
 from jobs.models import ThroughputSample
 from jobs.templatetags.figures import printable
 
+from .charts import round_up
+
 WIDE, HIGH = 720, 150
 # More models than colours are summed up as others.
 COLOURS = 5
@@ -131,7 +133,8 @@ def _chart(
         ]
     totals = [sum(some) for some in zip(*kept.values(), strict=True)]
     peak = max(totals, default=0.0)
-    top = round_up(peak)
+    # Its axis is labelled in whole tokens.
+    top = round_up(max(peak, 1.0))
     layers, below = [], [0.0] * (end - first)
     for colour, (name, values) in enumerate(kept.items()):
         above = [a + b for a, b in zip(below, values, strict=True)]
@@ -152,16 +155,6 @@ def _outline(below: Sequence[float], above: Sequence[float], top: float) -> str:
     upper = [point(place, value) for place, value in enumerate(above)]
     lower = [point(place, value) for place, value in enumerate(below)]
     return " ".join([*upper, *reversed(lower)])
-
-
-def round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20 … that is not smaller; 1 for nothing."""
-    step = 1.0
-    while True:
-        for factor in (1, 2, 5):
-            if value <= step * factor:
-                return step * factor
-        step *= 10
 
 
 def _marks(span: Span, first: int, end: int) -> list[tuple[float, datetime]]:

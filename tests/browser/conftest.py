@@ -240,7 +240,7 @@ def sent(people: Team, make_file: MakeFile, make_batch: MakeBatch) -> dict[str, 
     long = ("w" * 300).encode()
     good = make_file(chat_lines(40), filename=f"{'W' * 250}.jsonl")
     bad = make_file(chat_lines(1) + b'{"no":' + long + b"\n" + b"bad\n" * 1200)
-    cells = long + b"," + long + b"\n"
+    cells = long + b",x" + long + b"\n"
     table = make_file(
         cells + cells * 2, filename="a.csv", purpose=BatchFile.Purpose.USER_DATA
     )

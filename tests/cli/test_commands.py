@@ -257,6 +257,20 @@ def test_cancel_and_retry(cli: Cli, signed_in: str, make_batch: MakeBatch) -> No
     assert "no failed requests" in ended.err
 
 
+def test_strict_without_watch_is_a_usage_error(
+    cli: Cli, signed_in: str, make_batch: MakeBatch, home: Path
+) -> None:
+    (home / "a.jsonl").write_bytes(chat_lines(1))
+    before = make_batch(status="completed", completed=1, failed=1)
+    for arguments in (("submit", "a.jsonl"), ("retry", before.public_id)):
+        ended = cli(*arguments, "--strict")
+        assert (ended.code, ended.out) == (2, "")
+        assert "needs --watch" in ended.err
+    # Nothing was sent.
+    assert BatchFile.objects.filter(filename="a.jsonl").count() == 0
+    assert Batch.objects.count() == 1
+
+
 def test_the_client_starts_without_django() -> None:
     """It is for machines that have no site, and must be quick."""
     code = (

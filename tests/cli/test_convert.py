@@ -66,6 +66,25 @@ def test_errors_name_the_line_and_nothing_is_written(cli: Cli, home: Path) -> No
     assert cli("convert", "m.csv", *MADE, "--custom-id", "id").out == ""
 
 
+def test_a_row_with_too_many_cells_ends_it_with_its_line(cli: Cli, home: Path) -> None:
+    (home / "m.csv").write_text('id,text\n"a\nb",x\nc,x,y\nd,\n')
+    ended = cli("convert", "m.csv", *MADE, "-o", "out.jsonl")
+    assert ended.code == 2
+    assert "line 4: It has 3 cells, and the heading has 2." in ended.err
+    assert "rows cannot be used" not in ended.err
+    assert not (home / "out.jsonl").exists()
+
+
+def test_a_table_in_another_encoding_says_how_to_save_it(cli: Cli, home: Path) -> None:
+    (home / "m.csv").write_text("text\nx\n", encoding="utf-16")
+    (home / "n.csv").write_bytes(b"text\nx\n\xe9\n")
+    for name, words in (("m.csv", "is UTF-16"), ("n.csv", "Line 3 is not UTF-8")):
+        ended = cli("convert", name, *MADE)
+        assert (ended.code, ended.out) == (2, "")
+        assert words in " ".join(ended.err.split())
+        assert "CSV UTF-8" in ended.err
+
+
 def test_an_earlier_file_stays_when_the_new_one_has_errors(
     cli: Cli, home: Path
 ) -> None:

@@ -218,9 +218,10 @@ def test_the_installed_script_needs_no_checkout(person: Person, tmp_path: Path) 
     )
     assert sorted(path.name for path in (target / "jobs").glob("*.py")) == [
         "__init__.py",
+        "durations.py",
         "jsonl.py",
         "rewriting.py",
-        "tabular.py",
+        "tables.py",
         "templating.py",
     ]
     env = person.env() | {"PYTHONPATH": str(target)}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchsite.cli import printing
 from batchsite.cli.lines import answer_text, failure_text, readable, whole_lines
-from batchsite.cli.printing import ago, between, duration, one_line, printable
+from batchsite.cli.printing import ago, between, one_line, printable
+from jobs.durations import duration
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\r\x7f\u2028"
 

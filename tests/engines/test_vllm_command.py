@@ -130,6 +130,8 @@ def test_search_path_is_kept_for_the_sites_own_interpreter_alone() -> None:
         (["--max-num-seqs"], 128),
         (["--max-num-seqs", "8", "--data-parallel-size", "4"], 32),
         (["-dp=2"], 256),
+        (["--max_num_seqs", "8"], 8),
+        (["--max-num-seqs", "8", "--max_num_seqs=16"], 16),
     ],
 )
 def test_window_follows_the_models_arguments(arguments: list[str], window: int) -> None:
@@ -175,6 +177,7 @@ def test_adapters_are_loaded_by_a_call_and_may_come_from_the_hub() -> None:
 
 def test_arguments_that_batchsite_sets_are_recognised() -> None:
     assert vllm.own_argument(["--dtype", "half", "--uds=/x"]) == "--uds"
+    assert vllm.own_argument(["--served_model_name=x"]) == "--served-model-name"
     assert vllm.own_argument(["--max-model-len", "4096"]) == ""
 
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.jsonl import ENDPOINTS, Line, parse_line
-from jobs.templating import LIMIT_NAMES, RowError, Template, placeholders, request_line
+from jobs.templating import (
+    LIMIT_NAMES,
+    Ids,
+    RowError,
+    Template,
+    encoded,
+    placeholders,
+    request_line,
+)
 
 CELLS = st.text(max_size=20) | st.integers() | st.floats() | st.none()
 NAMES = st.text(st.characters(exclude_characters="{}"), min_size=1).filter(
@@ -102,7 +110,6 @@ def test_a_template_that_can_make_nothing_is_refused(
         ({"text": " "}, "'text' is empty", "text"),
         ({"text": None}, "'text' is empty", "text"),
         ({"text": float("nan")}, "'text' is empty", "text"),
-        ({"text": b"\xff"}, "'text' has bytes", "text"),
         ({"text": "x", "id": "i" * 513}, "'id' is no custom_id", "id"),
         ({"text": "x", "id": "a\0"}, "'id' is no custom_id", "id"),
         ({"text": "x", "id": ""}, "'id' is empty", "id"),
@@ -129,6 +136,9 @@ def test_an_empty_cell_may_be_allowed_but_never_as_an_id() -> None:
     [
         (3, "3"),
         (2.5, "2.5"),
+        ("é".encode(), "é"),
+        (b"\xff", "\N{REPLACEMENT CHARACTER}"),
+        ([b"x"], '["x"]'),
         (True, "true"),
         ([1, "é"], '[1, "é"]'),
         (date(2026, 5, 1), "2026-05-01"),
@@ -186,3 +196,16 @@ def test_whatever_is_made_is_a_good_line(row: dict[str, object], endpoint: str) 
         Line(1, 0, data), endpoint=endpoint, models={"m"}, limit=10**6
     )
     assert parsed.custom_id == "row-1"
+
+
+def test_lines_are_written_as_text_and_half_a_character_as_its_escape() -> None:
+    assert encoded({"a": "é"}) == '{"a": "é"}\n'.encode()
+    assert encoded({"a": "é\ud800"}) == b'{"a": "\\u00e9\\ud800"}\n'
+
+
+def test_an_id_is_known_by_the_place_that_had_it_first() -> None:
+    ids = Ids()
+    assert [ids.earlier(*one) for one in (("a", 2), ("b", 3), ("a", 4), ("a", 5))] == [
+        *(None, None, 2, 2)
+    ]
+    assert ids.earlier("\ud800", 6) is None

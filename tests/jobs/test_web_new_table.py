@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
+import pyarrow
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
+from django.utils import timezone
+from pyarrow import parquet
 
 from batchsite.accounts.models import Team, User
 from jobs.models import BatchFile, ServedModel
@@ -58,6 +63,31 @@ def test_columns_are_shown_with_values(signed_in: Client, make_file: MakeFile) -
     ]
     assert "&lt;b&gt;, {x}" in page
     assert '<option value="city">city</option>' in page
+
+
+def test_the_page_says_when_the_table_goes(
+    signed_in: Client, make_file: MakeFile
+) -> None:
+    ends = timezone.now() + timedelta(hours=23, minutes=30)
+    page = signed_in.get(address_of(table(make_file, expires_at=ends))).content.decode()
+    assert "· goes in 23 h" in words(page)
+
+
+def test_a_table_of_typed_values_is_shown_and_asked_as_text(
+    signed_in: Client, make_file: MakeFile
+) -> None:
+    out = io.BytesIO()
+    columns = {"n": [1.5, None], "tags": [["a", "ü"], []], "on": [True, False]}
+    parquet.write_table(pyarrow.table(columns), out)
+    file = table(make_file, out.getvalue(), filename="a.parquet")
+
+    page = signed_in.get(address_of(file)).content.decode()
+    assert "[&quot;a&quot;, &quot;ü&quot;]" in page
+    given = GIVEN | {"prompt": "{n} {tags} {on}", "do": "preview"}
+    said = words(signed_in.post(address_of(file), given).content.decode())
+    assert "1 of 2 rows become requests" in said
+    assert "user 1.5 [&quot;a&quot;, &quot;ü&quot;] true" in said
+    assert "row 3 The column &#x27;n&#x27; is empty." in said
 
 
 def test_a_prompt_is_tried_on_the_rows(signed_in: Client, make_file: MakeFile) -> None:
@@ -118,7 +148,7 @@ def test_bad_rows_are_left_out_only_if_asked(
     ("given", "field", "said"),
     [
         ({"prompt": ""}, "prompt", "Write what each row is asked"),
-        ({"prompt": "Hello"}, "prompt", "at least one column"),
+        ({"prompt": "Hello"}, "prompt", "names no column"),
         ({"prompt": "{town}"}, "prompt", "no column “town”"),
         ({"system": "{town}"}, "system", "no column “town”"),
         ({"model": "none"}, "model", "valid choice"),
