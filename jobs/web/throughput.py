@@ -16,10 +16,7 @@ from batchsite.accounts.models import Team, User
 from jobs.models import ThroughputSample
 from jobs.templatetags.figures import printable
 
-WIDE, HIGH = 720, 150
-# More models than colours are summed up as others.
-COLOURS = 5
-OTHERS = "others"
+from .stacks import HIGH, WIDE, peak, ranked, round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +119,9 @@ def _chart(
     span: str, made: Mapping[str, Sequence[float]], *, first: int, end: int
 ) -> Chart:
     chosen = SPANS[span]
-    ranked = sorted(made, key=lambda name: -sum(made[name]))
-    kept = {name: list(made[name]) for name in ranked[:COLOURS]}
-    if rest := ranked[COLOURS:]:
-        kept[OTHERS] = [
-            sum(some) for some in zip(*(made[n] for n in rest), strict=True)
-        ]
-    totals = [sum(some) for some in zip(*kept.values(), strict=True)]
-    peak = max(totals, default=0.0)
-    top = round_up(peak)
+    kept = ranked(made)
+    highest = peak(kept)
+    top = round_up(highest)
     layers, below = [], [0.0] * (end - first)
     for colour, (name, values) in enumerate(kept.items()):
         above = [a + b for a, b in zip(below, values, strict=True)]
@@ -138,7 +129,7 @@ def _chart(
         mean = sum(values) / len(values)
         layers.append(Layer(printable(name), colour, points, values[-1], mean))
         below = above
-    return Chart(span, chosen.word, layers, top, _marks(chosen, first, end), peak)
+    return Chart(span, chosen.word, layers, top, _marks(chosen, first, end), highest)
 
 
 def _outline(below: Sequence[float], above: Sequence[float], top: float) -> str:
@@ -151,16 +142,6 @@ def _outline(below: Sequence[float], above: Sequence[float], top: float) -> str:
     upper = [point(place, value) for place, value in enumerate(above)]
     lower = [point(place, value) for place, value in enumerate(below)]
     return " ".join([*upper, *reversed(lower)])
-
-
-def round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20 … that is not smaller; 1 for nothing."""
-    step = 1.0
-    while True:
-        for factor in (1, 2, 5):
-            if value <= step * factor:
-                return step * factor
-        step *= 10
 
 
 def _marks(span: Span, first: int, end: int) -> list[tuple[float, datetime]]:
