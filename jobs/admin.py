@@ -43,6 +43,8 @@ from .models import (
     ThroughputSample,
     Upload,
     UploadPart,
+    Usage,
+    UsageMark,
     WebhookAttempt,
     WebhookDelivery,
     WebhookEndpoint,
@@ -50,6 +52,7 @@ from .models import (
 )
 from .provenance import provenance_of
 from .row_check_admin import CheckRunAdmin, RowCheckAdmin, RowOutcomeAdmin
+from .usage_admin import UsageAdmin, UsageMarkAdmin
 from .webhook_admin import (
     WebhookAttemptAdmin,
     WebhookDeliveryAdmin,
@@ -406,3 +409,5 @@ class BatchEstimateAdmin(ReadOnly):
 admin.site.register(RowCheck, RowCheckAdmin)
 admin.site.register(CheckRun, CheckRunAdmin)
 admin.site.register(RowOutcome, RowOutcomeAdmin)
+admin.site.register(Usage, UsageAdmin)
+admin.site.register(UsageMark, UsageMarkAdmin)

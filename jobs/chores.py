@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from batchsite.accounts import attempts, sessions
 
-from . import deadlines, expiry, idempotency, ring, settling, stalls
+from . import deadlines, expiry, idempotency, ring, settling, stalls, usage
 from .engines import timeline
 from .row_checks import following
 from .webhooks import deliver, progress, pruning
@@ -43,6 +43,7 @@ CHORES: tuple[Chore, ...] = (
     Chore(following.CHORE, 2, following.wanted, following.run),
     Chore("stalled batches", 10, stalls.wanted, stalls.run),
     Chore("past estimates", 15, settling.wanted, settling.run),
+    Chore("usage", usage.LOOK_SECONDS, usage.wanted, usage.run),
     Chore("old samples", 60, ring.wanted, ring.run),
     Chore("idempotency keys", 3600, idempotency.has_old_keys, idempotency.sweep),
     Chore("webhook pruning", 3600, pruning.wanted, pruning.run),

@@ -6,12 +6,15 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from . import usage
 from .models import Batch, Engine, Measurement, ServedModel, ThroughputSample
 from .occupancy import Stay, Work
 from .writer import Tally
@@ -87,21 +90,21 @@ class Sampler:
         for work in {*tallies, *stays}:
             one = by_batch.setdefault(work[0], Sum())
             one.add(tallies.get(work, Tally()), stays.get(work, Stay()))
-        there = set(Batch.objects.filter(pk__in=by_batch).values_list("pk", flat=True))
-        ThroughputSample.objects.bulk_create(
-            ThroughputSample(
-                batch_id=batch,
-                engine=engine,
-                seconds=seconds,
-                rows=one.tally.rows,
-                input_tokens=one.tally.input_tokens,
-                output_tokens=one.tally.output_tokens,
-                engine_seconds=one.stay.engine_seconds,
-                request_seconds=one.stay.request_seconds,
+        there = Batch.objects.filter(pk__in=by_batch)
+        whose = {
+            pk: usage.Whose(team, user, model)
+            for pk, team, user, model in there.values_list(
+                "pk", "team_id", "owner_id", "model"
             )
-            for batch, one in by_batch.items()
-            if batch in there
-        )
+        }
+        used: defaultdict[usage.Whose, float] = defaultdict(float)
+        for batch, owned in whose.items():
+            used[owned] += by_batch[batch].stay.engine_seconds
+        with transaction.atomic():
+            ThroughputSample.objects.bulk_create(
+                _sample_of(batch, engine, seconds, by_batch[batch]) for batch in whose
+            )
+            usage.add_engine_seconds(used)
 
     def _measure(self, engine: Engine) -> None:
         """Store what has answers; what has none yet goes on."""
@@ -114,6 +117,21 @@ class Sampler:
             store(model, engine, self._window, done[model.name])
         for name in done:
             del self._sums[name]
+
+
+def _sample_of(
+    batch: int, engine: Engine, seconds: float, one: Sum
+) -> ThroughputSample:
+    return ThroughputSample(
+        batch_id=batch,
+        engine=engine,
+        seconds=seconds,
+        rows=one.tally.rows,
+        input_tokens=one.tally.input_tokens,
+        output_tokens=one.tally.output_tokens,
+        engine_seconds=one.stay.engine_seconds,
+        request_seconds=one.stay.request_seconds,
+    )
 
 
 def store(model: ServedModel, engine: Engine, window: int, done: Sum) -> None:

@@ -108,6 +108,7 @@ def ended_batches(team: Team, count: int, *, days: int = 40) -> None:
         closed_at=then,
         created_at=then,
         completed_at=then,
+        usage_open=False,
     )
     batch.save(force_insert=True)
     number = "SUBSTR('{zeros}' || n, LENGTH('' || n) + 1)".format(zeros="0" * 32)
@@ -246,7 +247,21 @@ def history() -> None:
             "INSERT INTO jobs_failurecount (batch_id, error_class, hour, rows, newest_at)"
             " SELECT id, 'http_400', created_at, 1, created_at FROM jobs_batch"
         )
+        cursor.execute(
+            "INSERT INTO jobs_usagemark (batch_id, result_seq, answered, failed,"
+            " input_tokens, cached_tokens, output_tokens)"
+            " SELECT id, result_seq, completed, failed, 0, 0, 0 FROM jobs_batch"
+            " WHERE NOT usage_open"
+        )
         now = timezone.now()
+        for week in range(30):
+            cursor.execute(
+                "INSERT INTO jobs_usage (team_id, model, hour, answered, failed,"
+                " input_tokens, cached_tokens, output_tokens, engine_seconds)"
+                " SELECT team_id, 'm-' || id, %s, 1, 1, 1, 1, 1, 1"
+                " FROM jobs_batch WHERE id %% 7 = 0",
+                [now - timedelta(weeks=week)],
+            )
         for minute in range(60):
             cursor.execute(
                 "INSERT INTO jobs_throughputsample (batch_id, engine_id, at, seconds,"

@@ -25,12 +25,15 @@ BIG = {
     "jobs_rowoutcome",
     "jobs_throughputsample",
     "jobs_upload",
+    "jobs_usage",
+    "jobs_usagemark",
     "jobs_webhookattempt",
     "jobs_webhookdelivery",
 }
 # A partial index read from end to end: as small as what runs or waits just now.
 SMALL_INDEXES = {
     "batch_active",
+    "batch_usage_open",
     "check_run_open",
     "chunk_leased",
     "delivery_due",

@@ -93,7 +93,7 @@ class PersonAdmin(UserAdmin):
     inlines = [MembershipInline]
     fieldsets = (
         (None, {"fields": ("email", "password")}),
-        ("Person", {"fields": ("first_name", "last_name")}),
+        ("Person", {"fields": ("first_name", "last_name", "time_zone")}),
         (
             "Rights",
             {

@@ -45,6 +45,11 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox is unt
 
     username = None  # type: ignore[assignment]  # AbstractUser's column goes away
     email = models.EmailField("e-mail address", unique=True)
+    time_zone = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="A name such as Europe/Vienna; empty: the site's time zone.",
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []

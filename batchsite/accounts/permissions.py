@@ -35,6 +35,7 @@ RIGHTS: dict[str, str] = {
     "people:read": Role.VIEWER,
     "people:manage": Role.OWNER,
     "keys:manage": Role.OWNER,
+    "usage:read": Role.VIEWER,
     "webhooks:read": Role.MEMBER,
     "webhooks:manage": Role.OWNER,
     "audit:read": Role.OWNER,

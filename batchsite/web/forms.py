@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.forms import (
     AuthenticationForm,
@@ -20,8 +21,10 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest
 from django.utils import timezone
 
+from batchsite.accounts import zones
 from batchsite.accounts.models import Membership, User
 from batchsite.accounts.permissions import AREAS
+from jobs.web import usage
 
 from . import audit_lines
 
@@ -131,6 +134,39 @@ class NameForm(forms.ModelForm):
         }
 
 
+class TimeZoneForm(forms.ModelForm):
+    """In which time zone the person reads times of day."""
+
+    class Meta:
+        model = User
+        fields = ["time_zone"]
+        widgets = {
+            "time_zone": forms.TextInput(
+                attrs=field(autocomplete="off", list="time-zones", spellcheck="false")
+            )
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["time_zone"].help_text = ""
+        self.fields["time_zone"].widget.attrs["placeholder"] = settings.TIME_ZONE
+
+    def clean_time_zone(self) -> str:
+        """A zone's name however it is written: new york is America/New_York."""
+        given = self.cleaned_data["time_zone"].strip().replace(" ", "_").lower()
+        if not given:
+            return ""
+        known = zones.names()
+        fits = [name for name in known if name.lower() == given] or [
+            name for name in known if name.lower().rpartition("/")[2] == given
+        ]
+        if len(fits) != 1:
+            raise forms.ValidationError(
+                "There is no such time zone. Type a city and choose from the list."
+            )
+        return fits[0]
+
+
 class PersonForm(forms.Form):
     """Somebody to add to a team."""
 
@@ -191,7 +227,7 @@ class KeyForm(forms.Form):
         return [self[area] for area in AREAS]
 
     def clean_last_day(self) -> Any:
-        """A day of the site's time zone that is not over."""
+        """A day of the person's time zone that is not over."""
         day = self.cleaned_data["last_day"]
         if self.data.get(self.add_prefix("expires")) != ON_DATE:
             return None
@@ -236,6 +272,23 @@ class KeyForm(forms.Form):
             tzinfo=timezone.get_current_timezone(),
         )
         return end - timezone.now()
+
+
+class UsageFilterForm(forms.Form):
+    """Whose usage of which model to show: those that the report knows."""
+
+    person = forms.ChoiceField(required=False, widget=forms.Select(attrs=field()))
+    model = forms.ChoiceField(required=False, widget=forms.Select(attrs=field()))
+
+    def __init__(self, report: usage.Report, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, every, known in (
+            ("person", "everybody", report.people),
+            ("model", "all models", report.models),
+        ):
+            choice = self.fields[name]
+            assert isinstance(choice, forms.ChoiceField)
+            choice.choices = [("", every), *known]
 
 
 ACTIONS = (

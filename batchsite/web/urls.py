@@ -4,7 +4,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from . import account, audit, design, home, keys, limits, members, team, views
+from . import account, audit, design, home, keys, limits, members, team, usage, views
 
 # included at the root
 account_urls: list[URLPattern] = [
@@ -15,8 +15,11 @@ account_urls: list[URLPattern] = [
     path("theme/", views.choose_theme, name="theme"),
     path("alarms/", views.alarm_list, name="alarm-list"),
     path("design/", design.design, name="design"),
+    path("usage/", usage.site_usage, name="site-usage"),
+    path("usage/export/", usage.site_usage_export, name="site-usage-export"),
     path("account/", account.account, name="account"),
     path("account/name/", account.name_change, name="account-name"),
+    path("account/time-zone/", account.time_zone_change, name="account-time-zone"),
     path("account/password/", account.password_change, name="account-password"),
     path(
         "set-password/<str:uidb64>/<str:token>/",
@@ -52,6 +55,8 @@ team_urls: list[URLPattern] = [
         "<int:team>/keys/<str:start>/revoke/", keys.key_revoke, name="team-keys-revoke"
     ),
     path("<int:team>/limits/", limits.limit_list, name="team-limits"),
+    path("<int:team>/usage/", usage.team_usage, name="team-usage"),
+    path("<int:team>/usage/export/", usage.team_usage_export, name="team-usage-export"),
     path("<int:team>/audit/", audit.audit_list, name="team-audit"),
     path("<int:team>/audit/export/", audit.audit_export, name="team-audit-export"),
 ]

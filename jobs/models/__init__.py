@@ -19,6 +19,7 @@ from .requests import BatchRequest, Chunk
 from .results import FailureCount, Result, Suspect
 from .row_checks import CheckRun, RowCheck, RowOutcome
 from .uploads import IdempotencyKey, Upload, UploadPart
+from .usage import Usage, UsageMark
 from .views import SavedView
 from .webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -45,6 +46,8 @@ __all__ = [
     "ThroughputSample",
     "Upload",
     "UploadPart",
+    "Usage",
+    "UsageMark",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEndpoint",

@@ -255,6 +255,12 @@ class Batch(models.Model):
         default=0, help_text="seq of the newest result; results are 1..result_seq."
     )
 
+    usage_open = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="Its counters are not all in Usage yet; jobs/usage.py.",
+    )
+
     stalled_since = models.DateTimeField(
         null=True,
         blank=True,
@@ -286,6 +292,10 @@ class Batch(models.Model):
                 condition=Q(
                     status__in=["validating", "in_progress", "finalizing", "cancelling"]
                 ),
+            ),
+            # read by the chore that counts usage
+            models.Index(
+                fields=["id"], name="batch_usage_open", condition=Q(usage_open=True)
             ),
             # read by the home page: what ended within a day
             *(

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import parse_etags, quote_etag
 
@@ -28,7 +29,9 @@ def fragment(
     The browser asks with If-None-Match by itself, and live.js swaps nothing when the
     ETag is the one it already has.
     """
-    digest = hashlib.sha256(repr((template, shown)).encode()).hexdigest()
+    # Times of day read otherwise once the person has chosen another time zone.
+    zone = timezone.get_current_timezone_name()
+    digest = hashlib.sha256(repr((template, zone, shown)).encode()).hexdigest()
     etag = quote_etag(digest[:32])
     response: HttpResponse
     if etag in parse_etags(request.headers.get("If-None-Match", "")):

@@ -16,11 +16,7 @@ from jobs.models import ThroughputSample
 from jobs.templatetags.figures import printable
 
 from .charts import round_up
-
-WIDE, HIGH = 720, 150
-# More models than colours are summed up as others.
-COLOURS = 5
-OTHERS = "others"
+from .stacks import HIGH, WIDE, peak, ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +121,10 @@ def _chart(
     span: str, made: Mapping[str, Sequence[float]], *, first: int, end: int
 ) -> Chart:
     chosen = SPANS[span]
-    ranked = sorted(made, key=lambda name: -sum(made[name]))
-    kept = {name: list(made[name]) for name in ranked[:COLOURS]}
-    if rest := ranked[COLOURS:]:
-        kept[OTHERS] = [
-            sum(some) for some in zip(*(made[n] for n in rest), strict=True)
-        ]
-    totals = [sum(some) for some in zip(*kept.values(), strict=True)]
-    peak = max(totals, default=0.0)
+    kept = ranked(made)
+    highest = peak(kept)
     # Its axis is labelled in whole tokens.
-    top = round_up(max(peak, 1.0))
+    top = round_up(max(highest, 1.0))
     layers, below = [], [0.0] * (end - first)
     for colour, (name, values) in enumerate(kept.items()):
         above = [a + b for a, b in zip(below, values, strict=True)]
@@ -142,7 +132,7 @@ def _chart(
         mean = sum(values) / len(values)
         layers.append(Layer(printable(name), colour, points, values[-1], mean))
         below = above
-    return Chart(span, chosen.word, layers, top, _marks(chosen, first, end), peak)
+    return Chart(span, chosen.word, layers, top, _marks(chosen, first, end), highest)
 
 
 def _outline(below: Sequence[float], above: Sequence[float], top: float) -> str:

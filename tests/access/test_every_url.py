@@ -112,6 +112,7 @@ PUBLIC = ("/favicon.ico", "/login/", "/theme/", "/set-password/{uidb64}/{token}/
 OF_SITE = (
     "/engines/{key}/",
     "/models/new/",
+    "/usage/",
     *(
         f"/models/{{key}}/{verb}/"
         for verb in ("change", "disable", "enable", "remove", "retry")

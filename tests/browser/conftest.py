@@ -29,6 +29,7 @@ from tests.inputs import chat_lines
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
 from tests.web.model_rows import models_that_ran
+from tests.web.usage_rows import some_weeks
 
 # Playwright's sync API runs an event loop in this thread, and Django would refuse
 # queries there; the loop never runs Django's code.
@@ -163,6 +164,8 @@ def people(transactional_db: None, team: Team, owner: User, teammate: User) -> T
         last_used_at=team.created_at, last_used_from="2001:db8:85a3::8a2e:370:7334"
     )
     record(action="file.download", actor=owner, team=team, target="file-" + "a" * 190)
+    somebody_long = User.objects.get(email=LONG_ADDRESS)
+    some_weeks(team, [owner, teammate, somebody_long], now=timezone.now())
     return team
 
 

@@ -148,6 +148,13 @@ PAGES: dict[str, list[Visit]] = {
     ],
     "team-keys-new": [Visit(f"{TEAM}/keys/new/")],
     "team-limits": [Visit(f"{TEAM}/limits/"), Visit(f"{TEAM}/limits/", "staff")],
+    "team-usage": [
+        Visit(f"{TEAM}/usage/", shows="The last 12 weeks"),
+        Visit(f"{TEAM}/usage/?by=person&model=tiny", "viewer"),
+        Visit(f"{TEAM}/usage/?person=nobody"),
+        Visit("/teams/{new_team}/usage/", "newcomer"),
+    ],
+    "site-usage": [Visit("/usage/", "staff"), Visit("/usage/", "owner", 403)],
     "team-audit": [
         Visit(f"{TEAM}/audit/"),
         Visit(f"{TEAM}/audit/?who=nobody"),
@@ -200,11 +207,14 @@ NO_PAGE = {
     "batch-new-upload-detail": "for a script",
     "file-download": "a download",
     "team-audit-export": "a download",
+    "team-usage-export": "a download",
+    "site-usage-export": "a download",
     **dict.fromkeys(
         [
             "logout",
             "theme",
             "account-name",
+            "account-time-zone",
             "batch-bulk",
             "batch-cancel",
             "saved-view-delete",

@@ -19,6 +19,7 @@ CONDITIONS = (
     "IN ('validating', 'in_progress', 'finalizing', 'cancelling')",
     "\"state\" = 'leased'",
     "\"state\" = 'pending'",
+    'WHERE ("jobs_batch"."usage_open" AND',
 )
 POLLED: dict[str, Callable[[], object]] = {
     "pokes": attendance.poke_waiting_batches,

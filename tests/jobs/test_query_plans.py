@@ -15,7 +15,16 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.people import ensure_member
-from jobs import attendance, claims, engine_side, output, row_checks, stages, standing
+from jobs import (
+    attendance,
+    claims,
+    engine_side,
+    output,
+    row_checks,
+    stages,
+    standing,
+    usage,
+)
 from jobs.chores import CHORES
 from jobs.models import Batch, BatchFile, CheckRun, Chunk, Engine, Result
 from jobs.occupancy import Stay
@@ -167,6 +176,10 @@ def sample(site: Site) -> None:
     sampler.sample(site.engine, window=8, idle=True)
 
 
+def count_usage(site: Site) -> None:
+    assert usage.count_up(site.batch.pk)
+
+
 HOT: dict[str, Callable[[Site], Any]] = {
     "anything": lambda site: claims.anything_claimable(),
     "survey": lambda site: engine_side.survey(site.engine),
@@ -184,6 +197,7 @@ HOT: dict[str, Callable[[Site], Any]] = {
     "still running": lambda site: claims.still_running([site.batch.pk]),
     "duty": duty,
     "sample": sample,
+    "usage": count_usage,
     "checks": follow_checks,
     "rows that failed a check": flagged,
     "stage": take_stage,
@@ -265,6 +279,7 @@ def test_api_and_pages_find_their_rows_by_an_index(
         "/?part=live",
         "/models/",
         "/engines/",
+        f"/teams/{team.pk}/usage/?by=person",
     ):
         client = api if path.startswith("/v1/") else browser
         with queries() as found:

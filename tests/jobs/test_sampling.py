@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs import speeds
-from jobs.models import Batch, Engine, Measurement, ServedModel, ThroughputSample
+from jobs.models import Batch, Engine, Measurement, ServedModel, ThroughputSample, Usage
 from jobs.occupancy import Occupancy
 from jobs.sampling import Sampler
 from jobs.writer import Writer, Written
@@ -85,6 +85,9 @@ def test_samples_each_ten_seconds_and_a_measurement_each_minute(
         (0, 10.0, 10.0),
     ]
     assert sum(s.request_seconds for s in samples) == pytest.approx(138)
+    # The batch's owner is told the same.
+    used = Usage.objects.get(user=batch.owner, team=batch.team, model=batch.model)
+    assert (used.engine_seconds, used.answered) == pytest.approx((69, 0))
     one = Measurement.objects.get()
     assert (one.rows, one.input_tokens, one.cached_tokens) == (3, 15, 6)
     assert (one.output_tokens, one.seconds) == pytest.approx((21, 69))

@@ -21,6 +21,7 @@ SECTIONS = (
     ("team-keys", "API keys", "people:read"),
     ("team-webhooks", "Webhooks", "webhooks:read"),
     ("team-limits", "Limits", "people:read"),
+    ("team-usage", "Usage", "usage:read"),
     ("team-audit", "Audit log", "audit:read"),
 )
 SWITCHER = 12

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# Django's admin classes cannot be subscripted when they run.
+# mypy: disable-error-code="type-arg"
+"""What was used, hour by hour, in the admin, to read."""
+
+from __future__ import annotations
+
+from .admin_tables import ReadOnly
+
+
+class UsageAdmin(ReadOnly):
+    list_display = [
+        *("hour", "team", "user", "model", "answered", "failed"),
+        *("input_tokens", "cached_tokens", "output_tokens", "engine_seconds"),
+    ]
+    list_filter = ["team"]
+    search_fields = ["=user__email", "=model"]
+    list_select_related = ["team", "user"]
+    ordering = ["-hour"]
+
+
+class UsageMarkAdmin(ReadOnly):
+    list_display = ["batch", "counted_at", "result_seq"]
+    search_fields = ["=batch__public_id"]
+    list_select_related = ["batch"]
