@@ -67,7 +67,9 @@ def test_all_links_of_all_pages_lead_somewhere(
                 r = admin.get(path)
                 # A list that refuses its query leads to ?e=1.
                 assert r.status_code == 200, (model, path, r.status_code)
-                r.close()
+                if r.streaming:
+                    # A file is read to its end, which closes it.
+                    r.getvalue()
                 seen.add(path.split("?")[0])
     assert len(seen) > 25
 
