@@ -28,6 +28,8 @@ CHANGEABLE = frozenset({*DESCRIPTIONS, "priority", "paused"})
 
 # Each change stays in the history: so many of one batch, then no more.
 MOST_CHANGES = 1000
+MOST_TAGS = 20
+TAG_LENGTH = 50
 KINDS = ("changed", "priority", "paused", "resumed", "deadline")
 
 
@@ -106,6 +108,19 @@ def update_batch(
     for name, value in new.items():
         setattr(batch, name, value)
     return batch
+
+
+def add_tag(
+    *, batch: Batch, tag: str, user: User | None, address: str | None = None
+) -> Batch:
+    """Give the batch one tag more, at any time; Refused for what is no tag, or too many."""
+    tag = tag.strip()[:TAG_LENGTH]
+    if not tag or "\0" in tag:
+        raise Refused(f"Write a tag of 1 to {TAG_LENGTH} characters.")
+    tags = [*batch.tags, *([] if tag in batch.tags else [tag])]
+    if len(tags) > MOST_TAGS:
+        raise Refused(f"A batch has at most {MOST_TAGS} tags.")
+    return update_batch(batch=batch, user=user, address=address, tags=tags)
 
 
 def _check_count(batch: Batch, more: int) -> None:

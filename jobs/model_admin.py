@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
 from batchsite.accounts.addresses import client_address
-from batchsite.accounts.models import User
+from batchsite.accounts.admin_parts import Link, Linked, actor, listed, shown
 
 from . import catalogue
-from .models import ServedModel
+from .models import Batch, Engine, EngineModel, Measurement, ServedModel
 
 
 class ServedModelForm(forms.ModelForm):
@@ -34,7 +35,9 @@ class ServedModelForm(forms.ModelForm):
         return found
 
 
-class ServedModelAdmin(admin.ModelAdmin):
+class ServedModelAdmin(Linked):
+    """What it is may be changed; its state is moved by the actions, which count anew."""
+
     form = ServedModelForm
     list_display = [
         "name",
@@ -49,8 +52,22 @@ class ServedModelAdmin(admin.ModelAdmin):
     list_select_related = ["base"]
     filter_horizontal = ["engines"]
     search_fields = ["name", "source"]
-    readonly_fields = ["created_at"]
+    readonly_fields = ["state", "state_reason", "load_failures", "created_at"]
     actions = ["enable", "disable", "retry"]
+
+    def view_on_site(self, obj: ServedModel) -> str:
+        return reverse("model-detail", args=[obj.pk])
+
+    def related(self, obj: ServedModel) -> Iterable[Link]:
+        """Where it runs, how fast, and what asks for it."""
+        yield from shown(obj.base, "Base")
+        yield listed(ServedModel, "Adapters", base__id__exact=obj.pk)
+        yield listed(Engine, "Engines that have it", loaded_model__id__exact=obj.pk)
+        yield listed(
+            EngineModel, "Servers that list it", served_model__id__exact=obj.pk
+        )
+        yield listed(Measurement, "Measurements", served_model__id__exact=obj.pk)
+        yield listed(Batch, "Batches", model__exact=obj.name)
 
     def has_delete_permission(
         self, request: HttpRequest, obj: ServedModel | None = None
@@ -84,12 +101,11 @@ class ServedModelAdmin(admin.ModelAdmin):
         do: Callable[..., bool],
         done: str,
     ) -> None:
-        assert isinstance(request.user, User)
         address = client_address(request)
         changed = [
             model.name
             for model in models.order_by("name")
-            if do(model=model, user=request.user, address=address)
+            if do(model=model, user=actor(request), address=address)
         ]
         names = ", ".join(changed)
         self.message_user(

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Length
 
 from batchsite.accounts.models import Team, User
+from batchsite.accounts.people import record
 
 from . import derivation, disks, file_store, gates, limits, output, row_checks, submit
 from .models import Batch, BatchFile, BatchRequest, Result
@@ -48,6 +49,7 @@ def prepared(
     body: Mapping[str, Any] | None = None,
     system_prompt: str | None = None,
     over: Mapping[str, Any] | None = None,
+    address: str | None = None,
 ) -> Iterator[Callable[[], Batch]]:
     """What makes the child batch, to be called in the block.
 
@@ -83,7 +85,24 @@ def prepared(
             system_prompt=system_prompt,
         )
         arguments = inherited | dict(over or {}) | {"derivation": made}
-        yield lambda: _child(parent, named, user=user, arguments=arguments)
+        yield lambda: _child(
+            parent, named, user=user, address=address, arguments=arguments
+        )
+
+
+def retry_failed(
+    *, batch: Batch, user: User | None, address: str | None = None
+) -> Batch:
+    """All failed requests of an ended batch once more, unchanged; Refused as `prepared`."""
+    if not may_retry(batch) or not batch.failed:
+        raise Refused("no request of an ended batch failed")
+    with prepared(parent=batch, user=user, address=address) as make:
+        return make()
+
+
+def may_retry(batch: Batch) -> bool:
+    """Whether the batch has ended and left requests that can run once more."""
+    return batch.is_terminal and batch.total > 0
 
 
 @contextmanager
@@ -121,11 +140,12 @@ def _child(
     named: Callable[[], BatchFile],
     *,
     user: User | None,
+    address: str | None,
     arguments: Mapping[str, Any],
 ) -> Batch:
-    """The file's row and the batch, in one transaction."""
+    """The file's row, the batch and its line in the audit log, in one transaction."""
     with transaction.atomic():
-        return submit.create_batch(
+        child = submit.create_batch(
             team=parent.team,
             user=user,
             input_file_id=named().public_id,
@@ -133,6 +153,15 @@ def _child(
             parent=parent,
             **arguments,
         )
+        record(
+            action="batch.retry",
+            actor=user,
+            team=parent.team,
+            target=parent.public_id,
+            address=address,
+            child=child.public_id,
+        )
+    return child
 
 
 def _check(parent: Batch, system_prompt: str | None) -> None:

@@ -5,28 +5,46 @@
 
 from __future__ import annotations
 
-from .admin_tables import ReadOnly
+from typing import Any
+
+from django.urls import reverse
+
+from batchsite.accounts.admin_lists import words_filter
+
+from .admin_tables import OfBatch, batch_link, hostile
+from .row_checks.rules import KINDS
 
 
-class RowCheckAdmin(ReadOnly):
+class RowCheckAdmin(OfBatch):
+    within = "position"
     list_display = [
-        *("batch", "name", "kind", "checked_seq"),
+        batch_link,
+        *(hostile("name"), "kind", "checked_seq"),
         *("passed", "failed", "not_applicable", "errors"),
     ]
-    list_filter = ["kind"]
-    search_fields = ["=batch__public_id", "=name"]
+    list_filter = [words_filter("kind", "kind", {name: name for name in KINDS})]
+    search_fields = ["name"]
     list_select_related = ["batch"]
 
+    def view_on_site(self, obj: Any) -> str:
+        return reverse("batch-checks", args=[obj.batch.public_id])
 
-class CheckRunAdmin(ReadOnly):
-    list_display = ["batch", "free_at", "done"]
+
+class CheckRunAdmin(OfBatch):
+    list_display = [batch_link, "free_at", "done"]
     list_filter = ["done"]
-    search_fields = ["=batch__public_id"]
     list_select_related = ["batch"]
 
+    def view_on_site(self, obj: Any) -> str:
+        return reverse("batch-checks", args=[obj.batch.public_id])
 
-class RowOutcomeAdmin(ReadOnly):
-    list_display = ["batch", "index", "letters", "reasons", "failed"]
+
+class RowOutcomeAdmin(OfBatch):
+    within = "index"
+    list_display = [batch_link, "index", "letters", hostile("reasons"), "failed"]
     list_filter = ["flagged"]
-    search_fields = ["=batch__public_id"]
+    search_fields = ["reasons"]
     list_select_related = ["batch"]
+
+    def view_on_site(self, obj: Any) -> str:
+        return reverse("batch-result", args=[obj.batch.public_id, obj.index])

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .admin_tables import ReadOnly
+from .admin_tables import OfBatch, ReadOnly
 
 
 class UsageAdmin(ReadOnly):
@@ -14,12 +14,11 @@ class UsageAdmin(ReadOnly):
         *("input_tokens", "cached_tokens", "output_tokens", "engine_seconds"),
     ]
     list_filter = ["team"]
-    search_fields = ["=user__email", "=model"]
+    search_fields = ["user__email", "model"]
     list_select_related = ["team", "user"]
-    ordering = ["-hour"]
 
 
-class UsageMarkAdmin(ReadOnly):
+class UsageMarkAdmin(OfBatch):
     list_display = ["batch", "counted_at", "result_seq"]
-    search_fields = ["=batch__public_id"]
+    search_fields = ["batch__name"]
     list_select_related = ["batch"]

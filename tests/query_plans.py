@@ -108,7 +108,7 @@ def _sqlite(sql: str, params: Any) -> Iterator[str]:
         table = names.get(found[1], found[1])
         # In the order of the primary key until enough is found; or the first entry of a
         # partial index, which nothing but its own condition holds back.
-        first = rf'FROM "{table}" ORDER BY "{table}"."id" (ASC|DESC) LIMIT'
+        first = rf'FROM "{table}" ORDER BY "{table}"."(id|result_id)" (ASC|DESC) LIMIT'
         if found[2]:
             first += rf"""|FROM "{table}" WHERE "{table}"\."\w+" = '\w+' ORDER BY "\w+"\."\w+" ASC LIMIT 1$"""
         if (

@@ -47,7 +47,7 @@ def test_a_control_worker_imports_neither_pages_nor_an_http_client(
 
 
 def test_the_checks_see_every_admin_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs.admin import BatchAdmin
+    from jobs.batch_admin import BatchAdmin
 
     monkeypatch.setattr(BatchAdmin, "list_display", ("no_such_thing",))
     assert [found.id for found in run_checks(tags=["admin"])] == ["admin.E108"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +13,15 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from knox.crypto import hash_token
 
 from . import people
 from .addresses import client_address
+from .admin_lists import Keyset, ReadOnly, words_filter
+from .admin_parts import Link, Linked, Question, actor, listed, shown, unsure
 from .models import ApiKey, AuditEvent, Installation, Membership, Team, User
 from .permissions import SCOPES, role_in
 
@@ -26,6 +29,12 @@ admin.site.site_header = "Batchsite"
 admin.site.site_title = "Batchsite"
 admin.site.index_title = "Admin"
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+REVOKE = Question(
+    "Revoke keys",
+    "Whoever uses them is shut out at once and for good; a revoked key cannot come"
+    " back.",
+    "Revoke these keys",
+)
 
 
 class MembershipsShown:
@@ -71,7 +80,7 @@ class MembershipAdmin(MembershipsShown, admin.ModelAdmin):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(Linked, UserAdmin):
     """Django's own, for people who sign in by e-mail address.
 
     Who is staff, and what staff may do, is decided by superusers alone: others neither
@@ -119,6 +128,12 @@ class PersonAdmin(UserAdmin):
     )
     readonly_fields = ["last_login", "date_joined"]
 
+    def related(self, obj: User) -> Iterable[Link]:
+        """The person's keys and teams, and what the person did."""
+        yield listed(ApiKey, "Keys", user__id__exact=obj.pk)
+        yield listed(Membership, "Memberships", user__id__exact=obj.pk)
+        yield listed(AuditEvent, "Audit log", actor__id__exact=obj.pk)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Rights are given by superusers."""
         fields = super().get_readonly_fields(request, obj)
@@ -142,7 +157,7 @@ def _may_touch(request: HttpRequest, obj: User | None) -> bool:
 
 
 @admin.register(Team)
-class TeamAdmin(admin.ModelAdmin):
+class TeamAdmin(Linked):
     """A team with its people and its limits."""
 
     list_display = [
@@ -186,6 +201,15 @@ class TeamAdmin(admin.ModelAdmin):
         ),
     )
 
+    def view_on_site(self, obj: Team) -> str:
+        return reverse("team-people", args=[obj.pk])
+
+    def related(self, obj: Team) -> Iterable[Link]:
+        """The team's keys, and what was done in it."""
+        yield listed(ApiKey, "Keys", team__id__exact=obj.pk)
+        yield listed(AuditEvent, "Audit log", team__id__exact=obj.pk)
+        yield "Limits on the site", reverse("team-limits", args=[obj.pk])
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """A team that goes takes its memberships along."""
         rows, counts, missing, protected = super().get_deleted_objects(objs, request)
@@ -228,7 +252,7 @@ class NewKeyForm(forms.ModelForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(Linked):
     """Keys are made and revoked; nothing else about them changes."""
 
     list_display = [
@@ -253,6 +277,15 @@ class ApiKeyAdmin(admin.ModelAdmin):
     autocomplete_fields = ["team", "user"]
     exclude = ["digest"]
     actions = ["revoke"]
+
+    def view_on_site(self, obj: ApiKey) -> str:
+        return reverse("team-keys", args=[obj.team_id])
+
+    def related(self, obj: ApiKey) -> Iterable[Link]:
+        """Whose it is, and what was done with it."""
+        yield from shown(obj.team, "Team")
+        yield from shown(obj.user, "Person")
+        yield listed(AuditEvent, "Audit log", q=obj.token_key)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -306,58 +339,56 @@ class ApiKeyAdmin(admin.ModelAdmin):
         return request.user.has_perm("accounts.change_apikey")
 
     @admin.action(description="Revoke the chosen keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+    def revoke(
+        self, request: HttpRequest, queryset: QuerySet[ApiKey]
+    ) -> HttpResponse | None:
         """Shut the chosen keys out at once and for good; the rows stay."""
-        assert isinstance(request.user, User)
+        if asked := unsure(self, request, queryset, REVOKE):
+            return asked
         revoked = sum(
             people.revoke_api_key(
-                key=key, by=request.user, address=client_address(request)
+                key=key, by=actor(request), address=client_address(request)
             )
             for key in queryset.select_related("team", "user")
         )
         noun = "key was" if revoked == 1 else "keys were"
         self.message_user(request, f"{revoked} {noun} revoked.")
+        return None
+
+
+AREAS = {
+    area: area
+    for area in (
+        *("account", "admin", "audit", "batch", "engine", "file", "key", "member"),
+        *("model", "webhook"),
+    )
+}
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(admin.ModelAdmin):
+class AuditEventAdmin(Linked, ReadOnly, Keyset):
     """The audit log is only ever appended to."""
 
     list_display = ["created_at", "action", "actor", "team", "target", "address"]
-    list_filter = ["created_at", "action", "team"]
+    list_filter = [
+        "created_at",
+        words_filter("area", "action", AREAS, begins="."),
+        "team",
+    ]
     search_fields = ["target", "actor__email", "team__name", "address"]
+    search_help_text = "Looks through all lines, newest first, 10,000 a page."
     list_select_related = ["actor", "team"]
-    show_full_result_count = False
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: AuditEvent | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: AuditEvent | None = None
-    ) -> bool:
-        return False
+    def related(self, obj: AuditEvent) -> Iterable[Link]:
+        """Who did it and in which team, and what else was done with the same."""
+        yield from shown(obj.actor, "Person")
+        yield from shown(obj.team, "Team")
+        if obj.target:
+            yield listed(AuditEvent, "All of this target", q=obj.target)
 
 
 @admin.register(Installation)
-class InstallationAdmin(admin.ModelAdmin):
+class InstallationAdmin(ReadOnly):
     """Written by the site itself when it first starts."""
 
     list_display = ["key_fingerprint", "created_at"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(
-        self, request: HttpRequest, obj: Installation | None = None
-    ) -> bool:
-        return False
-
-    def has_delete_permission(
-        self, request: HttpRequest, obj: Installation | None = None
-    ) -> bool:
-        return False

@@ -29,6 +29,7 @@ WORDS = {
     "batch.cancel": "cancelled the batch {target}",
     "batch.checks": "added checks to the batch {target}: {checks}",
     "batch.results": "read answers of the batch {target}",
+    "batch.retry": "had requests of the batch {target} run again, as {child}",
     "batch.update": "changed the batch {target}: {changed}",
     "batch.validation_errors": "read the report of bad lines of the batch {target}",
     "engine.drain": "paused the engine {target} and had its model unloaded",

@@ -181,7 +181,8 @@ def batch_retry(request: Request, batch_id: str) -> Response:
     batch_params.check_webhook(given["over"])
     user = caller(request).user
     try:
-        with retry.prepared(parent=parent, user=user, **given) as make:
+        address = client_address(request)
+        with retry.prepared(parent=parent, user=user, address=address, **given) as make:
             batch, headers = made_once(request, body, make)
     except Refused:
         # Perhaps because the same call, made in parallel, took the last place.

@@ -18,7 +18,7 @@ from jobs.templatetags.figures import title_of
 
 from . import detail
 from .conditional import page
-from .retry_form import RetryForm, may_retry
+from .retry_form import RetryForm
 from .selection import Unclear, selection
 
 
@@ -86,7 +86,7 @@ def batch_retry(request: HttpRequest, code: str) -> HttpResponse:
     A GET shows the form for the rows that the address names, as selection.py reads it.
     """
     batch = get_batch(request, code, right="batches:write")
-    if not may_retry(batch):
+    if not retry.may_retry(batch):
         messages.warning(
             request, "Nothing to run again: the batch has not ended, or ran nothing."
         )
@@ -130,7 +130,10 @@ def _child(request: HttpRequest, batch: Batch, form: RetryForm) -> Batch | None:
         if known is not None:
             return known
         with retry.prepared(
-            parent=batch, user=person(request), **form.arguments()
+            parent=batch,
+            user=person(request),
+            address=client_address(request),
+            **form.arguments(),
         ) as make:
             return idempotency.once(
                 team=team, key=key, fingerprint=fingerprint, make=make

@@ -25,11 +25,9 @@ from jobs.templatetags.figures import title_of
 
 from . import spreadsheets
 from .batch_filters import BatchFilterForm
-from .retry_form import may_retry
 
 MOST = 200
 MOST_VIEWS = 50
-MOST_TAGS = 20
 READ_AT_ONCE = 500
 # What is asked about again before it is done.
 SURE = {"cancel": "Cancel", "tag": "Tag", "retry": "Retry the failed requests of"}
@@ -81,15 +79,14 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
     """Do it with one batch; why not, in words, "" when it was done."""
     if not permissions.user_may(user, batch.team, "batches:write"):
         return permissions.refusal("batches:write")
-    tag = request.POST.get("tag", "").strip()[:50]
+    tag = request.POST.get("tag", "")
+    who: dict[str, Any] = {"user": user, "address": client_address(request)}
     acts: dict[str, Callable[[], object]] = {
-        "pause": lambda: _change(request, batch, paused=True),
-        "resume": lambda: _change(request, batch, paused=False),
-        "tag": lambda: _change(request, batch, tags=_tagged(batch, tag)),
-        "cancel": lambda: submit.cancel_batch(
-            batch=batch, user=user, address=client_address(request)
-        ),
-        "retry": lambda: _retry(batch, user),
+        "pause": lambda: changes.update_batch(batch=batch, paused=True, **who),
+        "resume": lambda: changes.update_batch(batch=batch, paused=False, **who),
+        "tag": lambda: changes.add_tag(batch=batch, tag=tag, **who),
+        "cancel": lambda: submit.cancel_batch(batch=batch, **who),
+        "retry": lambda: retry.retry_failed(batch=batch, **who),
     }
     try:
         acts[do]()
@@ -100,28 +97,6 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
     except changes.TooLate as late:
         return str(late)
     return ""
-
-
-def _change(request: HttpRequest, batch: Batch, **to: Any) -> None:
-    changes.update_batch(
-        batch=batch, user=person(request), address=client_address(request), **to
-    )
-
-
-def _tagged(batch: Batch, tag: str) -> list[str]:
-    if not tag or "\0" in tag:
-        raise Refused("Write a tag of 1 to 50 characters.")
-    tags = [*batch.tags, *([] if tag in batch.tags else [tag])]
-    if len(tags) > MOST_TAGS:
-        raise Refused(f"A batch has at most {MOST_TAGS} tags.")
-    return tags
-
-
-def _retry(batch: Batch, user: User) -> None:
-    if not may_retry(batch) or not batch.failed:
-        raise Refused("no request of an ended batch failed")
-    with retry.prepared(parent=batch, user=user) as make:
-        make()
 
 
 def _tell(request: HttpRequest, do: str, refusals: list[str]) -> None:

@@ -24,11 +24,6 @@ from .selection import Selection, selection
 CHAT = "/v1/chat/completions"
 
 
-def may_retry(batch: Batch) -> bool:
-    """Whether the batch has ended and left requests that can run once more."""
-    return batch.is_terminal and batch.total > 0
-
-
 class RetryForm(forms.Form):
     """Requests of a batch once more; what is left empty stays as it is.
 

@@ -8,7 +8,7 @@ from django.test import Client
 
 from batchsite.accounts.admin_site import Audited
 from batchsite.accounts.models import AuditEvent, Team, User
-from jobs.models import ServedModel
+from jobs.models import SavedView
 
 
 def last() -> AuditEvent:
@@ -54,22 +54,29 @@ def test_adding_changing_and_deleting_a_team(client: Client, staff: User) -> Non
     )
 
 
-def test_deleting_many_at_once_names_each(client: Client, staff: User) -> None:
+def test_deleting_many_at_once_names_each(
+    client: Client, staff: User, owner: User
+) -> None:
     client.force_login(staff)
-    models = [ServedModel.objects.create(name=f"m{n}", source=f"m{n}") for n in "ab"]
-    client.post(
-        "/admin/jobs/servedmodel/",
-        {
-            "action": "delete_selected",
-            "_selected_action": [model.pk for model in models],
-            "post": "yes",
-        },
-    )
-    assert not ServedModel.objects.exists()
+    views = [
+        SavedView.objects.create(user=owner, name=name, query="status=failed")
+        for name in ("late", "mine")
+    ]
+    forget = {
+        "action": "delete_selected",
+        "_selected_action": [view.pk for view in views],
+    }
+
+    asked = client.post("/admin/jobs/savedview/", forget)
+    assert "Are you sure" in asked.content.decode()
+    assert SavedView.objects.count() == 2
+
+    client.post("/admin/jobs/savedview/", forget | {"post": "yes"})
+    assert not SavedView.objects.exists()
     deleted = AuditEvent.objects.filter(action="admin.delete")
     assert sorted(deleted.values_list("target", flat=True)) == [
-        "served model ma",
-        "served model mb",
+        "saved view late",
+        "saved view mine",
     ]
 
 

@@ -187,7 +187,7 @@ def test_the_admin_has_them_as_actions_and_no_field(
 
     def act(action: str) -> str:
         keys = list(Engine.objects.values_list("pk", flat=True))
-        given = {"action": action, "_selected_action": keys}
+        given = {"action": action, "_selected_action": keys, "sure": "yes"}
         return client.post("/admin/jobs/engine/", given, follow=True).content.decode()
 
     assert "Paused: gpu0, lab." in act("pause")

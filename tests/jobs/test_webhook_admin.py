@@ -19,7 +19,7 @@ def admin(client: Client, staff: User) -> Client:
 def act(admin: Client, table: str, action: str, *keys: int) -> str:
     r = admin.post(
         f"/admin/jobs/{table}/",
-        {"action": action, "_selected_action": keys},
+        {"action": action, "_selected_action": keys, "sure": "yes"},
         follow=True,
     )
     assert r.status_code == 200
