@@ -121,6 +121,19 @@ def test_the_address_names_the_row_that_is_open(
     assert complaints == []
 
 
+def test_a_new_tab_is_still_the_browsers(
+    open_page: OpenPage, owner: User, ended: Batch
+) -> None:
+    page = open_page(results(ended), user=owner)
+
+    with page.context.expect_page() as opened:
+        page.locator("#row-1").click(modifiers=["ControlOrMeta"])
+
+    tab = opened.value
+    expect(tab.locator(".reader h2")).to_have_text("row-1")
+    expect(drawer_of(page)).to_be_hidden()
+
+
 def test_tabs_inside_the_drawer_keep_the_row(
     open_page: OpenPage, complaints: list[str], owner: User, ended: Batch
 ) -> None:
