@@ -159,6 +159,25 @@ def test_tabs_inside_the_drawer_keep_the_row(
     assert complaints == []
 
 
+def test_escape_closes_the_sheet_before_the_drawer_under_it(
+    open_page: OpenPage, owner: User, ended: Batch
+) -> None:
+    page = open_page(results(ended), user=owner)
+    page.locator("#row-0").click()
+    expect(drawer_of(page)).to_be_visible()
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys on this page")
+    expect(sheet).to_be_visible()
+
+    # Behind an open sheet nothing moves.
+    page.keyboard.press("j")
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+    expect(drawer_of(page).get_by_role("heading", name="row-0")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer_of(page)).to_be_hidden()
+
+
 def test_the_keyboard_filters_and_searches(
     open_page: OpenPage, complaints: list[str], owner: User, ended: Batch
 ) -> None:
