@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, Route, expect
 
 from batchsite.accounts.models import User
 from jobs.models import Batch, BatchRequest
@@ -102,6 +103,28 @@ def test_rows_are_read_by_keys_alone(
     page.keyboard.press("x")
     expect(page.locator("td input:checked")).to_have_count(0)
     assert complaints == []
+
+
+def test_a_late_answer_does_not_replace_the_row_that_was_asked_for_last(
+    open_page: OpenPage, owner: User, ended: Batch
+) -> None:
+    page = open_page(results(ended), user=owner)
+    drawer = drawer_of(page)
+    page.locator("#row-0").click()
+    expect(drawer.get_by_role("heading", name="row-0")).to_be_visible()
+    held: list[Route] = []
+    page.route("**/results/1/", lambda route: held.append(route))
+
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(drawer.get_by_role("heading", name="row-2")).to_be_visible()
+    # The page need not be interested any more.
+    with suppress(Error):
+        held[0].continue_()
+    page.wait_for_timeout(1500)
+
+    expect(drawer.get_by_role("heading", name="row-2")).to_be_visible()
+    assert page.url.endswith("#row-2")
 
 
 def test_the_address_names_the_row_that_is_open(
