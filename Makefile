@@ -70,7 +70,7 @@ fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, 
 faults: $(READY) ## kill at random, fill disks, move clocks, cut hosts off: N=200 draws more kills
 	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m sweep tests/faults
 
-.PHONY: bench bench-api bench-claims bench-gaps bench-vllm
+.PHONY: bench bench-api bench-claims bench-gaps bench-pages bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py
 bench-api: $(READY) ## how fast the API answers while a batch runs
@@ -79,6 +79,8 @@ bench-gaps: $(READY) ## for how long an engine has nothing to do: between batche
 	$(BIN)/python deploy/bench_gaps.py
 bench-claims: $(READY) ## what claiming costs with 10 million requests in PostgreSQL (7 GB of disk)
 	$(BIN)/python deploy/bench_claims.py $(if $(N),--rows $(N))
+bench-pages: $(READY) ## how fast pages are with a batch of a million results (3 GB of disk)
+	$(BIN)/python deploy/bench_pages.py $(if $(N),--rows $(N))
 bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch: BENCH="--part 0.2 uniform" does less
 	$(BIN)/python deploy/bench_vllm.py $(BENCH)
 .PHONY: gpu-check

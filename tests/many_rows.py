@@ -242,6 +242,10 @@ def history() -> None:
             " SELECT 'upload-' || id, team_id, '', 'batch', '', 1, 'cancelled',"
             " created_at, created_at FROM jobs_batch"
         )
+        cursor.execute(
+            "INSERT INTO jobs_failurecount (batch_id, error_class, hour, rows, newest_at)"
+            " SELECT id, 'http_400', created_at, 1, created_at FROM jobs_batch"
+        )
         now = timezone.now()
         for minute in range(60):
             cursor.execute(

@@ -19,6 +19,7 @@ BIG = {
     "jobs_batchfile",
     "jobs_batchrequest",
     "jobs_chunk",
+    "jobs_failurecount",
     "jobs_idempotencykey",
     "jobs_result",
     "jobs_rowoutcome",

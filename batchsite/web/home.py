@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts import permissions
-from batchsite.accounts.models import User
 from jobs.access import person
 from jobs.web import engines, overview, throughput
 from jobs.web.conditional import fragment, page
@@ -26,29 +25,30 @@ def home(request: HttpRequest) -> HttpResponse:
     user = person(request)
     span = request.GET.get("span", "24h")
     span = span if span in throughput.SPANS else "24h"
+    teams = overview.teams_of(user)
     if getattr(request, "htmx", False):
         if request.GET.get("part") == "steady":
-            ctx = _steady(user, span) | {"oob": True}
+            ctx = _steady(teams, span) | {"oob": True}
             return fragment(request, "site/_home_steady.html", ctx, _shown(ctx))
-        board = overview.board(user)
+        board = overview.board(teams)
         ctx = {"board": board, "oob": True}
         return fragment(request, "site/_home_live.html", ctx, board.shown)
-    ctx = {"board": overview.board(user), **_steady(user, span)}
+    ctx = {"board": overview.board(teams), **_steady(teams, span)}
     ctx["may_write"] = permissions.teams_where(user, "batches:write").exists()
-    if not overview.has_batches(user):
+    if not overview.has_batches(teams):
         ctx |= {"is_new": True, **first_steps(request)}
     return page(request, "site/home.html", ctx)
 
 
-def _steady(user: User, span: str) -> dict[str, object]:
+def _steady(teams: list[int], span: str) -> dict[str, object]:
     """What changes seldom, or need not be looked at every five seconds."""
     return {
-        "chart": throughput.chart(user, span),
+        "chart": throughput.chart(teams, span),
         "spans": list(throughput.SPANS),
-        "failures": overview.failures(user),
+        "failures": overview.failures(teams),
         "cards": engines.cards(),
         "workers": overview.workers(),
-        "storage": overview.storage(user),
+        "storage": overview.storage(teams),
     }
 
 

@@ -22,9 +22,9 @@ from . import markdown, previews
 from .worddiff import Piece, differences
 
 # Longer texts are cut off on the page and offered as a file.
-SHOWN_TEXT = 100_000
-# Markdown is read in more than linear time: of a text that is made for it, 100,000
-# characters keep a web process busy for seconds, these for one at most.
+SHOWN_TEXT = 60_000
+# Markdown is read in more than linear time: of a text that is made for it, five times
+# as many characters keep a web process busy for seconds, these for one at most.
 RENDERED_TEXT = 20_000
 CANDIDATES = 12
 

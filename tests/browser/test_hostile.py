@@ -143,7 +143,7 @@ def test_a_very_long_answer_is_cut_and_can_be_had_whole(
 
     expect(drawer.get_by_text("The first 20,000 characters")).to_be_visible()
     drawer.get_by_role("link", name="Raw").click()
-    expect(drawer.get_by_text("The first 100,000 characters")).to_be_visible()
+    expect(drawer.get_by_text("The first 60,000 characters")).to_be_visible()
     with page.expect_download() as download:
         drawer.get_by_role("link", name="download the whole answer").click()
     line = json.loads(download.value.path().read_text())

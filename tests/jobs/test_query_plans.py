@@ -211,6 +211,21 @@ def test_workers_find_their_rows_by_an_index(site: Site, name: str) -> None:
         assert_by_index(found)
 
 
+# What people ask of a batch's results.
+RESULTS = (
+    "?after=10",
+    "?outcome=failed&after=10",
+    "?error=http_400&after=10",
+    "?finish=length",
+    "?check=valid:failed",
+    "?check=valid:failed&outcome=completed",
+    "?q=nowhere",
+    "?q=request-7&in=ids",
+    "?outcome=failed&tokens_min=1",
+    "0/",
+)
+
+
 @pytest.fixture
 def member(many_rows: list[Batch]) -> User:
     team = many_rows[0].team
@@ -225,6 +240,7 @@ def test_api_and_pages_find_their_rows_by_an_index(
     browser = Client()
     browser.force_login(member)
     running = many_rows[0].public_id
+    other = next(b for b in many_rows[1:] if b.team_id == team.pk).public_id
     middle = Batch.objects.filter(team=team)[ENDED // 2].public_id
     file = BatchFile.objects.filter(team=team)[ENDED // 2].public_id
     for path in (
@@ -240,13 +256,20 @@ def test_api_and_pages_find_their_rows_by_an_index(
         f"/v1/files/{file}",
         "/batches/",
         f"/batches/{running}/",
-        f"/batches/{running}/?outcome=failed",
-        f"/batches/{running}/?check=valid:failed",
+        *(f"/batches/{running}/results/{query}" for query in RESULTS),
+        f"/batches/{running}/results/?with={other}",
+        f"/batches/{running}/errors/",
+        f"/batches/{running}/log/",
+        f"/batches/{running}/config/",
+        # Its other part adds up a day of samples, which is all that there are.
+        "/?part=live",
+        "/models/",
         "/engines/",
     ):
         client = api if path.startswith("/v1/") else browser
         with queries() as found:
-            r = client.get(path, headers={"host": "localhost"})
+            poll = {"hx-request": "true"} if "part=" in path else {}
+            r = client.get(path, headers={"host": "localhost", **poll})
         assert r.status_code == 200, path
         assert_by_index(found)
 

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 from batchsite.accounts.models import User
 from jobs import standing
 from jobs.models import Batch, FailureCount, ThroughputSample
-from jobs.web import throughput
+from jobs.web import overview, throughput
 from tests.conftest import MakeBatch, MakeFile
 from tests.web import rows
 
@@ -140,7 +140,7 @@ def test_throughput_is_stacked_by_model(
             output_tokens=tokens,
             resolution=resolution,
         )
-        made = throughput.chart(owner, span)
+        made = throughput.chart(overview.teams_of(owner), span)
         step = throughput.SPANS[span].step
         layers = {layer.name: layer for layer in made.layers}
         if span == "7d":
@@ -169,7 +169,7 @@ def test_more_models_than_colours_are_others(
             output_tokens=1000 - n,
         )
 
-    made = throughput.chart(owner, "1h")
+    made = throughput.chart(overview.teams_of(owner), "1h")
 
     names = [layer.name for layer in made.layers]
     assert names == [*(f"model-{n}" for n in range(5)), "others"]
@@ -244,9 +244,9 @@ def test_what_the_page_costs(
     client.force_login(owner)
     monkeypatch.setattr(standing, "LOOK_SECONDS", 3600.0)
     client.get("/")
-    # session, user, active batches, samples, three counts
-    with django_assert_num_queries(7):
+    # session, user, teams, active batches, samples, owners, files, three counts
+    with django_assert_num_queries(10):
         client.get("/?part=live", headers=HTMX)
-    # session, user, throughput, failures, engines (2), estimates, workers
-    with django_assert_num_queries(8):
+    # session, user, teams, throughput, failures, engines (2), estimates, workers
+    with django_assert_num_queries(9):
         client.get("/?part=steady", headers=HTMX)
