@@ -88,7 +88,9 @@ gpu-check: $(READY) ## try a GPU host once and write a report: CHECK="--model PA
 	$(BIN)/python deploy/gpu_check.py $(CHECK)
 
 # --- upkeep
-.PHONY: engine lock
+.PHONY: engine lock screenshots
+screenshots: $(READY) ## take the pictures of docs/screens anew (Chromium): SHOTS="batches errors" takes some
+	$(BIN)/python deploy/screenshots.py $(SHOTS)
 engine: $(READY) ## install vLLM and the bundled model (make demo does it too)
 	$(BIN)/python manage.py installengine
 lock: $(READY) ## write constraints.txt anew from the newest versions that fit

@@ -93,7 +93,16 @@ class Board:
                 )
                 for r in self.running
             ],
-            [(w.batch.pk, w.batch.name, w.position, w.why) for w in self.waiting],
+            [
+                (
+                    *(w.batch.pk, w.batch.name, w.position, w.why),
+                    *(w.batch.total, w.batch.expected_requests, w.batch.model),
+                    *(w.batch.priority, w.batch.paused),
+                    # As it is written: to the minute.
+                    f"{w.start:%x %H:%M}" if w.start else "",
+                )
+                for w in self.waiting
+            ],
             (self.more_running, self.more_waiting),
         )
 

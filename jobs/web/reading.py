@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db.models import Q
 from django.http import QueryDict
-from django.utils.safestring import SafeString
 
 from batchsite.accounts.models import User
 from jobs.answer_text import messages_of, parsed
@@ -22,9 +21,11 @@ from jobs.templatetags.figures import printable
 from . import markdown, previews
 from .worddiff import Piece, differences
 
-# Longer texts are cut off on the page and offered as a file. The worst Markdown of this
-# length takes a second.
+# Longer texts are cut off on the page and offered as a file.
 SHOWN_TEXT = 60_000
+# Markdown is read in more than linear time: of a text that is made for it, five times
+# as many characters keep a web process busy for seconds, these for one at most.
+RENDERED_TEXT = 20_000
 CANDIDATES = 12
 
 
@@ -97,13 +98,18 @@ def read(result: Result, view: str, other: Batch | None) -> dict[str, Any]:
         return {"json": _cut(indented(body) if body else _own_error(result))}
     text = whole_text(result, body)
     if view == "raw":
-        return {"text": _cut(text), "is_cut": len(text) > SHOWN_TEXT}
+        return {"text": _cut(text), "cut_at": _cut_at(text, SHOWN_TEXT)}
     if view == "compare" and other is not None:
         return _compared(result, text, other)
-    html = SafeString("")
-    if not is_failed(result):
-        html = markdown.rendered(text[:SHOWN_TEXT])
-    return {"html": html, "text": _cut(text), "is_cut": len(text) > SHOWN_TEXT}
+    if is_failed(result):
+        return {"text": _cut(text), "cut_at": _cut_at(text, SHOWN_TEXT)}
+    html = markdown.rendered(text[:RENDERED_TEXT])
+    return {"html": html, "text": "", "cut_at": _cut_at(text, RENDERED_TEXT)}
+
+
+def _cut_at(text: str, most: int) -> int:
+    """How much of it is shown; 0 for all of it."""
+    return most if len(text) > most else 0
 
 
 def _compared(result: Result, text: str, other: Batch) -> dict[str, Any]:

@@ -50,6 +50,16 @@
     else copy(target);
   });
 
+  // A click for a new tab or window is the browser's: htmx would take it for its own.
+  document.addEventListener(
+    "click",
+    (event) => {
+      const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;
+      if (elsewhere && event.target.closest("a[hx-get]")) event.stopPropagation();
+    },
+    true,
+  );
+
   document.addEventListener("keydown", (event) => {
     if (event.key !== "t" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, textarea, select")) return;

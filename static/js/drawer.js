@@ -58,7 +58,9 @@
   document.addEventListener(
     "keydown",
     (event) => {
-      if (!drawer()?.open) return;
+      // An open sheet lies above: its keys are its own.
+      const sheet = document.querySelector("[popover]:popover-open");
+      if (!drawer()?.open || sheet) return;
       if (event.key === "x" && !typing(event)) {
         opener?.closest("tr").querySelector("td input[type='checkbox']")?.click();
       } else

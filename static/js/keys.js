@@ -36,7 +36,9 @@
       document.activeElement?.closest("tr")?.querySelector("td input[type='checkbox']")?.click();
       return;
     }
-    for (const control of document.querySelectorAll("[data-key]")) {
+    // A page's own controls come before those of the frame around it.
+    const controls = ["main [data-key]", "[data-key]"];
+    for (const control of controls.flatMap((found) => [...document.querySelectorAll(found)])) {
       if (control.dataset.key === event.key && !control.disabled) {
         event.preventDefault();
         if (control.matches("input")) control.focus();

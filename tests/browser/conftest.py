@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -65,6 +68,19 @@ def complaints() -> list[str]:
     return []
 
 
+def session_of(user: User) -> str:
+    """The key of a new session of that person."""
+    client = Client()
+    for _ in range(50):
+        # The database in memory is shared with the server's threads, and SQLite does
+        # not wait for these: another window may still be at its end of a request.
+        with suppress(OperationalError):
+            client.force_login(user)
+            break
+        time.sleep(0.1)
+    return client.cookies["sessionid"].value
+
+
 @pytest.fixture
 def open_page(
     chromium: Browser, live_server: LiveServer, complaints: list[str]
@@ -78,9 +94,7 @@ def open_page(
         context.set_default_navigation_timeout(120_000)
         contexts.append(context)
         if user is not None:
-            client = Client()
-            client.force_login(user)
-            value = client.cookies["sessionid"].value
+            value = session_of(user)
             context.add_cookies(
                 [{"name": "sessionid", "value": value, "url": live_server.url}]
             )

@@ -268,3 +268,23 @@ def test_a_page_takes_few_queries(client: Client, owner: User, batch: Batch) -> 
         with CaptureQueriesContext(connection) as captured:
             client.get(f"/batches/{batch.public_id}/results/{query}")
         assert len(captured) <= 12, query
+
+
+@pytest.mark.parametrize(("view", "most"), [("rendered", 20_000), ("raw", 60_000)])
+def test_a_long_answer_is_cut_where_its_view_can_bear_it(
+    client: Client, owner: User, make_batch: MakeBatch, view: str, most: int
+) -> None:
+    batch = rows.running(make_batch)
+    # Made for readers of Markdown: each bracket may begin a link.
+    rows.answer(batch, [rows.chat("[" * 100_001), rows.chat("[" * 20_000)])
+    client.force_login(owner)
+    address = f"/batches/{batch.public_id}/results/"
+
+    long = client.get(f"{address}0/?view={view}", headers=HTMX).content.decode()
+    short = client.get(f"{address}1/?view={view}", headers=HTMX).content.decode()
+
+    assert f"The first {most:,} characters" in long
+    assert "[" * most in long
+    assert "[" * (most + 1) not in long
+    assert "The first" not in short
+    assert "[" * 20_000 in short

@@ -218,6 +218,22 @@ def test_a_poll_is_answered_304_while_nothing_changes(
     assert again.status_code == 304
 
 
+@pytest.mark.parametrize("change", [{"priority": 5}, {"expected_requests": 9}])
+def test_a_poll_tells_what_changed_of_one_that_waits(
+    client: Client, owner: User, busy: dict[str, Batch], change: dict[str, int]
+) -> None:
+    ThroughputSample.objects.all().delete()
+    client.force_login(owner)
+    r = client.get("/?part=live", headers=HTMX)
+
+    Batch.objects.filter(pk=busy["new"].pk).update(**change)
+    again = client.get("/?part=live", headers=HTMX | {"if-none-match": r["ETag"]})
+
+    assert again.status_code == 200
+    shown = {"priority": "priority 5", "expected_requests": "9 lines"}
+    assert shown[next(iter(change))] in again.content.decode()
+
+
 def test_what_the_page_costs(
     client: Client,
     owner: User,
