@@ -71,7 +71,7 @@ case "${1:-fast}" in
     part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser and not sweep"
     part "fault sweep" pytest -n 2 --dist loadfile -rP "${arguments[@]}" -m sweep
     # This and the three after it have one process at work at a time.
-    start "browser" env BATCHSITE_DATA="$BATCHSITE_DATA/browser" pytest "${arguments[@]}" -m browser
+    start "browser" env BATCHSITE_DATA="$BATCHSITE_DATA/browser" pytest -n 2 "${arguments[@]}" -m browser
     part "conformance" pytest "${arguments[@]}" -m conformance
     part "fuzzing" pytest "${arguments[@]}" -m fuzzing
     if command -v node >/dev/null && command -v npm >/dev/null; then
