@@ -20,5 +20,6 @@ class UsageAdmin(ReadOnly):
 
 class UsageMarkAdmin(OfBatch):
     list_display = ["batch", "counted_at", "result_seq"]
-    search_fields = ["batch__name"]
+    # A batch's id is understood by itself; the rows have no words of their own.
+    search_fields = ["id"]
     list_select_related = ["batch"]
