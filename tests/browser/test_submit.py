@@ -223,7 +223,7 @@ def test_a_table_becomes_a_batch(
     page.get_by_role("button", name="Try it on the rows").click()
     expect(page.get_by_role("heading", name="3 of 4 rows")).to_be_visible()
     expect(page.get_by_text("Where is Bonn?")).to_be_visible()
-    expect(page.get_by_text("The column “city” is empty.")).to_be_visible()
+    expect(page.get_by_text("The column 'city' is empty.")).to_be_visible()
     page.get_by_label("Leave out the rows").check()
     page.get_by_role("button", name="Make the requests").click()
 
