@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -68,16 +66,22 @@ def complaints() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A database in a file: of one in memory the server's threads would be a part.
+
+    They share its one connection then, for which SQLite does not wait.
+    """
+    database = settings.DATABASES["default"]
+    if "sqlite3" in database["ENGINE"]:
+        name = tmp_path_factory.mktemp("browser") / "db.sqlite3"
+        database.setdefault("TEST", {})["NAME"] = str(name)
+
+
 def session_of(user: User) -> str:
     """The key of a new session of that person."""
     client = Client()
-    for _ in range(50):
-        # The database in memory is shared with the server's threads, and SQLite does
-        # not wait for these: another window may still be at its end of a request.
-        with suppress(OperationalError):
-            client.force_login(user)
-            break
-        time.sleep(0.1)
+    client.force_login(user)
     return client.cookies["sessionid"].value
 
 
