@@ -15,13 +15,13 @@ from jobs.refusals import Refused
 
 from .languages import LANGUAGES
 from .patterns import PATTERN_LENGTH, BadPattern, Pattern
-from .schemas import SCHEMA_CHARACTERS, BadSchema, Schema
 
 Read = Callable[[str, Any], Any]
 TEXT_LENGTH = 10_000
 PHRASES_MOST = 50
 PHRASE_LENGTH = 200
 LARGEST = 100_000_000
+SCHEMA_CHARACTERS = 20_000
 UNITS = ("characters", "words")
 
 
@@ -125,6 +125,8 @@ def schema(param: str, value: Any) -> Any:
             f"the schema has {length:,} characters, {SCHEMA_CHARACTERS:,} are allowed."
         )
         raise bad(param, why)
+    from .schemas import BadSchema, Schema
+
     try:
         Schema(value)
     except BadSchema as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.answer_text import CUT_OFF, Answer
 
+from .json_texts import NotJSON, parsed
 from .languages import language_of
 from .outcome import NotApplicable
 from .parameters import (
@@ -28,7 +29,6 @@ from .parameters import (
 )
 from .patterns import Pattern
 from .refusing import phrase_in
-from .schemas import NotJSON, Schema, parsed
 
 Rule = Callable[[Answer], str | None]
 Params = Mapping[str, Any]
@@ -67,6 +67,8 @@ def _json(params: Params) -> Rule:
 
 
 def _json_schema(params: Params) -> Rule:
+    from .schemas import Schema
+
     wanted = Schema(params["schema"])
 
     def rule(answer: Answer) -> str | None:

@@ -2,7 +2,8 @@
 """JSON schemas of users on answers of models: nothing is fetched, and each try ends.
 
 Patterns are RE2's, references stay within the schema, and one answer gets so much
-processor time and no more.
+processor time and no more. jsonschema is slow to import: who needs no schema leaves
+this module alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError, ValidationError, validators
 from referencing import Registry
@@ -21,10 +22,7 @@ from referencing.exceptions import Unresolvable
 from .outcome import CannotTell
 from .patterns import BadPattern, Pattern
 
-SCHEMA_CHARACTERS = 20_000
 SCHEMA_NESTING = 30
-# Longer answers are not parsed: what a million characters of JSON become is 50 MB.
-ANSWER_CHARACTERS = 2_000_000
 # Of processor time, so that a busy machine changes no outcome.
 SECONDS = 1.0
 # jsonschema runs their patterns by Python's own module, past the ones here.
@@ -35,30 +33,6 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 class BadSchema(ValueError):
     """The value is no schema that can be used here; the message says why."""
-
-
-class NotJSON(ValueError):
-    """The text is no JSON; the message says where."""
-
-
-def parsed(text: str) -> Any:
-    """The text as JSON, as strict as the standard; NotJSON, or CannotTell if too large."""
-    if len(text) > ANSWER_CHARACTERS:
-        raise CannotTell(f"longer than {ANSWER_CHARACTERS:,} characters")
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except NotJSON:
-        raise
-    except json.JSONDecodeError as error:
-        raise NotJSON(f"{error.msg} at character {error.pos + 1:,}") from None
-    except RecursionError:
-        raise CannotTell("nested too deeply to be read") from None
-    except ValueError:
-        raise CannotTell("a number is too long to be read") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise NotJSON(f"{name} is no JSON value")
 
 
 class Schema:

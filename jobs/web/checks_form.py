@@ -16,10 +16,10 @@ from django.http import QueryDict
 from jobs import row_checks
 from jobs.refusals import Refused
 from jobs.row_checks.definitions import NAME_LENGTH, read_one
+from jobs.row_checks.json_texts import NotJSON, parsed
 from jobs.row_checks.outcome import CannotTell
 from jobs.row_checks.parameters import UNITS
 from jobs.row_checks.rules import KINDS
-from jobs.row_checks.schemas import NotJSON, parsed
 
 LONGEST = 20_000
 # What a refusal begins with, in the API's words.
