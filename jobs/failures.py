@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from django.db.models import F, Max, Sum
 from django.utils import timezone
 
+from .answer_text import parsed
 from .models import Batch, FailureCount, Result
 
 # The words of a class: what engines send is used only where it reads as one.
@@ -49,11 +49,8 @@ def class_of(result: Result) -> str:
 def _error_of(body: str) -> dict[str, Any]:
     if len(body) > PARSED_CHARACTERS:
         return {}
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    found = parsed(body)
+    error = found.get("error", found) if isinstance(found, dict) else None
     return error if isinstance(error, dict) else {}
 
 

@@ -36,7 +36,7 @@ def kept_cursor() -> CursorWrapper:
     """
     cursor = connection.cursor()
     if connection.vendor == "postgresql":
-        import psycopg  # which an installation with SQLite need not have
+        import psycopg  # slow to import, and of no use with SQLite
 
         cursor.cursor = psycopg.Cursor(connection.connection)
     return cursor

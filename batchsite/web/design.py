@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -61,8 +60,7 @@ class State:
 @login_required
 def design(request: HttpRequest) -> HttpResponse:
     """Colours, type and parts as they are now; for staff."""
-    if not permissions.may_run_site(person(request)):
-        raise PermissionDenied("Only the administrators of this site see this page.")
+    permissions.require_site(person(request))
     now = timezone.now()
     batches = [
         Batch(status=status, total=1000, completed=600, failed=20, created_at=now)

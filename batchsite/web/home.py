@@ -11,7 +11,7 @@ from batchsite.accounts import permissions
 from jobs.access import person
 from jobs.web import engines, overview, throughput
 from jobs.web.conditional import fragment, page
-from jobs.web.views import first_steps
+from jobs.web.views import engine_facts, first_steps
 
 
 @require_safe
@@ -55,12 +55,6 @@ def _steady(teams: list[int], span: str) -> dict[str, object]:
 def _shown(ctx: dict[str, object]) -> object:
     cards = ctx["cards"]
     assert isinstance(cards, list)
-    facts = [
-        (
-            *(c.engine.pk, c.engine.state, c.engine.paused, c.engine.fault),
-            *(c.running, c.worker_alive, c.model, c.doing),
-            *(c.gauges, c.gpus, c.gpu_note),
-        )
-        for c in cards
-    ]
-    return {name: value for name, value in ctx.items() if name != "cards"}, facts
+    return {
+        name: value for name, value in ctx.items() if name != "cards"
+    }, engine_facts(cards)

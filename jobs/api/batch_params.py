@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobs import row_checks
+from jobs.changes import MOST_TAGS, TAG_LENGTH
 from jobs.jsonl import CUSTOM_ID_LENGTH, ENDPOINTS
 from jobs.models import Batch
 from jobs.submit import LONGEST_SECONDS, SHORTEST_SECONDS
@@ -36,8 +37,6 @@ RETRY_FIELDS = (
 )
 FILE_ID_LENGTH = 100
 NAME_LENGTH = 200
-TAGS_MOST = 20
-TAG_LENGTH = 50
 PRIORITY = (-100, 100)
 CUSTOM_IDS_MOST = 10_000
 MODEL_LENGTH = 200
@@ -152,8 +151,8 @@ def _tags(param: str, value: Any) -> list[str]:
     """Up to 20 different strings of 1 to 50 characters."""
     if not isinstance(value, list):
         raise params.wrong_type(param, "an array", value)
-    if len(value) > TAGS_MOST:
-        raise params.too_many(param, len(value), TAGS_MOST)
+    if len(value) > MOST_TAGS:
+        raise params.too_many(param, len(value), MOST_TAGS)
     for place, tag in enumerate(value):
         if not _string(f"{param}[{place}]", tag, TAG_LENGTH):
             raise params.empty(f"{param}[{place}]")

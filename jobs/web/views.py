@@ -48,7 +48,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "all": form.query(status=""),
         "views": SavedView.objects.filter(user=user),
         "query": form.query(),
-        "why_not": new_start.why_not(user),
+        "why_not": "" if ctx["may_write"] else new_start.why_not(user),
     }
     if not found.batches and not request.GET:
         ctx |= first_steps(request)
@@ -129,7 +129,7 @@ def engine_list(request: HttpRequest) -> HttpResponse:
     if getattr(request, "htmx", False):
         shown = (
             may_manage,
-            _engine_facts(cards),
+            engine_facts(cards),
             (opened, *(line.event.pk for line in lines)),
         )
         return fragment(request, "jobs/_engine_cards.html", ctx, shown)
@@ -138,7 +138,8 @@ def engine_list(request: HttpRequest) -> HttpResponse:
     return page(request, "jobs/engine_list.html", ctx)
 
 
-def _engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
+def engine_facts(cards: list[engines.EngineCard]) -> list[tuple[object, ...]]:
+    """What cards display of their engines: a change here is a change there."""
     return [
         (
             card.engine.pk,

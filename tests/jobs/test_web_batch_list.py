@@ -222,9 +222,9 @@ def test_queries_do_not_grow_with_the_rows(
     # What the queue looks like is shared by all pages for a while.
     monkeypatch.setattr(standing, "LOOK_SECONDS", 3600.0)
     client.get("/batches/")
-    # session, user, batches, role, people, models, saved views, a team to submit in;
-    # the frame adds active batches, engines, control workers, webhooks
-    with django_assert_num_queries(12):
+    # session, user, batches, a team to submit in, people, models, saved views; the
+    # frame adds active batches, engines, control workers, webhooks
+    with django_assert_num_queries(11):
         client.get("/batches/")
     # session, user, batches, role
     with django_assert_num_queries(4):
