@@ -102,6 +102,40 @@ def batch(
     return made.public_id
 
 
+def used_batches(count: int) -> None:
+    """Batches that have ended, of which no usage is counted yet."""
+    from django.utils import timezone
+
+    from batchsite.accounts.models import Team
+    from jobs.models import Batch
+
+    team, _ = Team.objects.get_or_create(name="Blue")
+    now = timezone.now()
+    begun = now - timedelta(hours=5)
+    Batch.objects.bulk_create(
+        Batch(
+            team=team,
+            endpoint="/v1/chat/completions",
+            input_file_ref="file-none",
+            model="tiny",
+            status="completed",
+            closing_reason="done",
+            created_at=begun,
+            in_progress_at=begun,
+            closed_at=now,
+            completed_at=now,
+            expires_at=now + timedelta(days=1),
+            total=7,
+            completed=5,
+            failed=2,
+            result_seq=7,
+            input_tokens=11,
+            output_tokens=13,
+        )
+        for _ in range(count)
+    )
+
+
 def checked_batch(rows: int) -> str:
     """An ended batch of answered rows, every tenth failed, with checks still to run."""
     from django.utils import timezone
