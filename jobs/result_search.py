@@ -132,6 +132,10 @@ class ResultFilter:
         return self.words.casefold() in seen_text(result).casefold()
 
 
+# The rows that have no good answer.
+FAILED = ResultFilter(outcome=Result.Outcome.FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Some results in input order; `reached`: the last index that was looked at.

@@ -20,6 +20,7 @@ from jobs.result_search import ResultFilter, search
 from jobs.templatetags.figures import printable
 
 from . import detail, previews, snippets
+from .addresses import whole
 from .conditional import page
 
 SAMPLES = 5
@@ -77,7 +78,7 @@ def batch_log(request: HttpRequest, code: str) -> HttpResponse:
     batch = get_batch(request, code)
     level = request.GET.get("level", "all")
     level = level if level in LEVELS else "all"
-    before = detail.whole(request.GET.get("before"), default=0)
+    before = whole(request.GET.get("before"), default=0)
     events = _events(batch, level)
     if before > 0:
         events = events.filter(pk__lt=before)

@@ -13,11 +13,13 @@ from django.views.decorators.http import require_safe
 from batchsite.accounts.permissions import user_may
 from jobs import standing
 from jobs.access import get_batch, person
-from jobs.models import Batch, BatchEstimate, Result
-from jobs.result_search import ResultFilter, search
+from jobs.models import Batch, BatchEstimate
+from jobs.result_search import FAILED, ResultFilter, search
+from jobs.retry import may_retry
 from jobs.templatetags.figures import duration
 
 from . import checks, engines, previews
+from .addresses import whole
 from .checks_form import CheckForm
 from .conditional import fragment, page
 from .progress import progress, spoken_range
@@ -37,7 +39,6 @@ TABS = (
     ("config", "Config"),
     ("api", "API"),
 )
-FAILED = ResultFilter(outcome=Result.Outcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,9 @@ def _around(request: HttpRequest, batch: Batch) -> dict[str, Any]:
 def _actions(request: HttpRequest, batch: Batch) -> dict[str, Any]:
     """What the person may do with the batch as it is."""
     may_write = user_may(person(request), batch.team, "batches:write")
-    ended = batch.is_terminal and batch.total > 0
     return {
         "may_write": may_write,
-        "can_retry": may_write and ended,
+        "can_retry": may_write and may_retry(batch),
         "can_change": batch.status in standing.WAITING,
     }
 
@@ -215,12 +215,3 @@ def _failures(batch: Batch) -> list[previews.Row]:
         return []
     found = search(batch, FAILED, limit=FIRST_FAILURES)
     return [previews.row(result) for result in found.rows]
-
-
-def whole(text: str | None, *, default: int) -> int:
-    """A whole number of the address that fits a column, else the default."""
-    try:
-        number = int(text or "")
-    except ValueError:
-        return default
-    return number if -1 <= number < 2**31 else default

@@ -32,8 +32,8 @@ from jobs.refusals import Refused
 from jobs.templatetags.figures import title_of
 
 from . import new_expected, new_report
+from .addresses import whole
 from .conditional import page
-from .detail import whole
 from .new_forms import Choices, OptionsForm, fresh, like
 from .new_start import address_of, cloned_batch, get_new_file
 

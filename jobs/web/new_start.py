@@ -28,8 +28,8 @@ from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
 from jobs.uploads import SpooledUpload, printable_name, size_limit
 
+from .addresses import whole
 from .conditional import page
-from .detail import whole
 
 ENDINGS = (".jsonl", *tables.SUFFIXES)
 # As DATA_UPLOAD_MAX_MEMORY_SIZE allows, with room for the other fields.

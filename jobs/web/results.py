@@ -16,6 +16,7 @@ from jobs.access import get_batch, person
 from jobs.models import Batch, Result
 
 from . import checks, detail, previews, reading, result_export
+from .addresses import whole
 from .conditional import page
 from .result_filters import ResultFilterForm
 
@@ -52,7 +53,7 @@ def _found(
     wanted = form.wanted()
     if wanted is None:
         return {"rows": [], "is_bad": True}
-    after = detail.whole(request.GET.get("after"), default=-1)
+    after = whole(request.GET.get("after"), default=-1)
     found = result_search.search(batch, wanted, after=after, limit=ROWS)
     with_ = {"with": other.public_id} if other else {}
     marks = checks.marks(batch, found.rows)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from django.http import QueryDict
 
 from jobs.models import Batch, BatchRequest
-from jobs.result_search import ResultFilter, search
+from jobs.result_search import FAILED, ResultFilter, search
 
-from .detail import whole
+from .addresses import whole
 from .result_filters import ResultFilterForm
 
 MOST_CHOSEN = 1000
 READ_AT_ONCE = 500
-FAILED = ResultFilter(outcome="failed")
 
 
 class Unclear(ValueError):
