@@ -113,7 +113,7 @@ def test_what_is_in_flight_ends_and_the_rest_is_given_back(
     ticks: Ticks, make_batch: MakeBatch
 ) -> None:
     batch = running_batch(make_batch, chunks=(6,))
-    with_wishes(batch, delay=0.5)
+    with_wishes(batch, delay=1)
     ticks.tick()
     assert states() == ["leased"]
     gauge()
@@ -141,7 +141,8 @@ def test_a_full_disk_pauses_claims(
     # The next worker finds nothing against it.
     ticking().tick()
     assert closed() == []
-    assert states() == ["leased"]
+    # Claimed, and on a quick machine answered within the same tick.
+    assert states() in (["leased"], ["done"])
 
 
 def test_a_gate_does_not_end_with_the_feeder(
