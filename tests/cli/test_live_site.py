@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -63,6 +64,8 @@ class Person:
         """In a terminal 100 wide; Ctrl-C once it shows the text. Code and all shown."""
         pid, terminal = pty.fork()
         if pid == 0:
+            # A terminal's shell does so; who runs the tests may have it ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(self.folder)
             os.execvpe(self.command[0], [*self.command, *arguments], self.env())
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
