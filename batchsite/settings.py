@@ -104,6 +104,8 @@ BATCHSITE_ENGINE_HANG_SECONDS: int = env.int(
 )
 BATCHSITE_MODEL_STAY: int = env.int("BATCHSITE_MODEL_STAY", default=20)
 BATCHSITE_DRAIN_SECONDS: int = env.int("BATCHSITE_DRAIN_SECONDS", default=30)
+# How long deleted batches can be restored.
+BATCHSITE_DELETED_DAYS: int = env.int("BATCHSITE_DELETED_DAYS", default=30)
 # Readings that pause claims. 0 (and off) leaves one out.
 BATCHSITE_MIN_FREE_BYTES: int = env.int(
     "BATCHSITE_MIN_FREE_BYTES", default=1_000_000_000

@@ -36,6 +36,19 @@ def get_batch(request: HttpRequest, code: str, *, right: str = "batches:read") -
     return batch
 
 
+def get_deleted_batch(
+    request: HttpRequest, code: str, *, right: str = "batches:read"
+) -> Batch:
+    """The deleted batch with that public id that can still be restored; else Http404."""
+    user = person(request)
+    deleted = Batch.objects.deleted_for(user)
+    found = deleted.select_related("team", "owner", "deleted_by", "input_file")
+    batch = get_object_or_404(found, public_id=code)
+    if right != "batches:read":
+        permissions.require(user, batch.team, right)
+    return batch
+
+
 def get_file(
     request: HttpRequest, code: str, *, right: str = "files:read"
 ) -> BatchFile:

@@ -24,7 +24,7 @@ from batchsite.accounts.admin_parts import (
     unsure,
 )
 
-from . import changes, lifecycle, retry, submit
+from . import changes, lifecycle, removal, retry, submit
 from .admin_tables import (
     Changeable,
     OfBatch,
@@ -53,6 +53,7 @@ from .refusals import Refused
 from .templatetags.figures import EVENT_WORDS
 
 Endpoints = words_filter("endpoint", "endpoint", {name: name for name in ENDPOINTS})
+REFUSALS = (lifecycle.CannotCancel, changes.TooLate, removal.NotNow, Refused)
 CANCEL = Question(
     "Cancel batches",
     "They start no more requests and end within a minute. Results are kept and written"
@@ -64,6 +65,12 @@ RETRY = Question(
     "Each batch that has ended gets a child batch with its failed requests, in the"
     " name of its team.",
     "Run them again",
+)
+DELETE = Question(
+    "Delete batches",
+    "They are gone from all lists at once, and can be restored from the deleted batches"
+    " for some weeks; then their rows and result files are removed.",
+    "Delete these batches",
 )
 TAG = Question(
     "Tag batches", "Each keeps its tags and gets this one.", "Add the tag", "Tag"
@@ -89,14 +96,20 @@ class BatchAdmin(Keyset, Changeable):
         "created_at",
         "expires_at",
     ]
-    list_filter = ["status", "paused", Endpoints, "team"]
+    list_filter = [
+        *("status", "paused", Endpoints),
+        ("deleted_at", admin.EmptyFieldListFilter),
+        "team",
+    ]
     search_fields = ["name", "owner__email", "model"]
     search_help_text = (
         "A batch's id finds it. Anything else looks through names, owners and models,"
         " newest first, 10,000 batches a page."
     )
     list_select_related = ["team", "owner"]
-    actions = ["cancel", "pause", "resume", "retry_failed", "tag"]
+    actions = [
+        *("cancel", "pause", "resume", "retry_failed", "tag", "put_away", "restore")
+    ]
     changeable = CHANGEABLE
     fieldsets = (
         (None, {"fields": (*CHANGEABLE, "public_id", "team", "owner")}),
@@ -131,6 +144,7 @@ class BatchAdmin(Keyset, Changeable):
                     *("created_at", "in_progress_at", "finalizing_at", "completed_at"),
                     *("failed_at", "cancelling_at", "cancelled_at", "expired_at"),
                     *("expires_at", "closed_at"),
+                    *("deleted_at", "deleted_by", "remove_at"),
                 )
             },
         ),
@@ -268,6 +282,23 @@ class BatchAdmin(Keyset, Changeable):
         self._each(request, queryset, changes.add_tag, "tagged", tag=line)
         return None
 
+    # Django's own deletion is called delete_selected, and is another thing.
+    @admin.action(description="Delete the chosen batches", permissions=["change"])
+    def put_away(
+        self, request: HttpRequest, queryset: QuerySet[Batch]
+    ) -> HttpResponse | None:
+        """Delete each one that has ended, to be restored within a month."""
+        if asked := unsure(self, request, queryset, DELETE):
+            return asked
+        self._each(request, queryset, removal.delete_batch, "deleted")
+        return None
+
+    @admin.action(description="Restore the chosen batches", permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Bring back those that are deleted."""
+        deleted = queryset.filter(deleted_at__isnull=False)
+        self._each(request, deleted, removal.restore_batch, "restored")
+
     def _each(
         self,
         request: HttpRequest,
@@ -286,7 +317,7 @@ class BatchAdmin(Keyset, Changeable):
                     address=client_address(request),
                     **named,
                 )
-            except (lifecycle.CannotCancel, changes.TooLate, Refused) as refused:
+            except REFUSALS as refused:
                 words = f"Left as it was, {batch.public_id}: {refused}"
                 self.message_user(request, words, messages.WARNING)
                 continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from batchsite.accounts import attempts, sessions
 
-from . import deadlines, expiry, idempotency, ring, settling, stalls, usage
+from . import deadlines, expiry, idempotency, removal, ring, settling, stalls, usage
 from .engines import timeline
 from .row_checks import following
 from .webhooks import deliver, progress, pruning
@@ -36,6 +36,7 @@ class Chore:
 CHORES: tuple[Chore, ...] = (
     Chore("expired files", 60, expiry.files_to_remove, expiry.remove_expired_files),
     Chore("overdue uploads", 60, expiry.uploads_to_expire, expiry.expire_uploads),
+    Chore("deleted batches", 60, removal.wanted, removal.run),
     Chore("unnamed bytes", 6 * 3600, lambda: True, expiry.sweep_storage),
     Chore("webhook deliveries", 1, deliver.wanted, deliver.run),
     Chore("webhook progress", 5, progress.wanted, progress.run),

@@ -158,6 +158,28 @@ def checked_batch(rows: int) -> str:
     return made.public_id
 
 
+def deleted_batch(rows: int) -> str:
+    """An ended batch of answered rows, deleted and to be removed now."""
+    from django.utils import timezone
+
+    from jobs.models import Batch
+    from tests.many_rows import Sizes, fill
+
+    sizes = Sizes(teams=1, batches=1, rows=rows, chunk=10, answered=1)
+    (made,) = fill(sizes)
+    now = timezone.now()
+    Batch.objects.filter(pk=made.pk).update(
+        status="completed",
+        closing_reason="done",
+        closed_at=now,
+        completed_at=now,
+        usage_open=False,
+        deleted_at=now,
+        remove_at=now,
+    )
+    return made.public_id
+
+
 def main() -> None:
     """Call one of the functions above: NAME JSON-ARGUMENTS."""
     import django

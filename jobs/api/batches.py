@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/v1/batches: create, list, look, change, cancel."""
+"""/v1/batches: create, list, look, change, cancel, delete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jobs import changes, row_checks, standing, submit
+from jobs import changes, removal, row_checks, standing, submit
 from jobs.models import Batch
 
 from . import batch_params
@@ -64,11 +64,13 @@ def create_batch(request: Request) -> Response:
     return shown(batch, headers)
 
 
-@api_view(["GET", "POST"])
+@api_view(["GET", "POST", "DELETE"])
 @scope("batches")
 def batch_detail(request: Request, batch_id: str) -> Response:
-    """GET shows the batch's object, POST changes it."""
+    """GET shows the batch's object, POST changes it, DELETE deletes it."""
     batch = batch_or_404(request, batch_id)
+    if request.method == "DELETE":
+        return delete_batch(request, batch)
     if request.method == "POST":
         batch = update_batch(request, batch)
     return shown(batch)
@@ -87,6 +89,33 @@ def update_batch(request: Request, batch: Batch) -> Batch:
             return changes.update_batch(batch=batch, **who, **given)
     except changes.TooLate as error:
         raise ApiError(str(error), status=409, retry=False) from error
+
+
+def delete_batch(request: Request, batch: Batch) -> Response:
+    """Delete a batch that has ended; it can be restored for a month."""
+    try:
+        removal.delete_batch(
+            batch=batch, user=caller(request).user, address=client_address(request)
+        )
+    except removal.NotNow as error:
+        raise ApiError(str(error), status=409, retry=False) from error
+    return Response({"id": batch.public_id, "object": "batch", "deleted": True})
+
+
+@api_view(["POST"])
+@scope("batches")
+def batch_restore(request: Request, batch_id: str) -> Response:
+    """Bring a deleted batch back; one that is not deleted stays as it is."""
+    batch = Batch.objects.filter(team=caller(request).team).find(batch_id)
+    if batch is None:
+        raise unknown_batch(batch_id)
+    try:
+        batch = removal.restore_batch(
+            batch=batch, user=caller(request).user, address=client_address(request)
+        )
+    except removal.NotNow as error:
+        raise ApiError(str(error), status=409, retry=False) from error
+    return shown(batch)
 
 
 @api_view(["POST"])

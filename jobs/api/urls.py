@@ -14,7 +14,7 @@ from .batch_extras import (
     batch_validate,
     batch_validation_errors,
 )
-from .batches import batch_cancel, batch_collection, batch_detail
+from .batches import batch_cancel, batch_collection, batch_detail, batch_restore
 from .errors import envelope, invalid_url
 from .files import file_collection, file_content, file_detail
 from .models import model_collection, model_detail
@@ -46,6 +46,7 @@ api_urls: list[URLPattern] = [
     path("batches/validate", batch_validate, name="api-batch-validate"),
     path("batches/<str:batch_id>", batch_detail, name="api-batch"),
     path("batches/<str:batch_id>/cancel", batch_cancel, name="api-batch-cancel"),
+    path("batches/<str:batch_id>/restore", batch_restore, name="api-batch-restore"),
     path("batches/<str:batch_id>/events", batch_events, name="api-batch-events"),
     path("batches/<str:batch_id>/results", batch_results, name="api-batch-results"),
     path("batches/<str:batch_id>/retry", batch_retry, name="api-batch-retry"),

@@ -29,11 +29,24 @@ def _in_team_sql() -> str:
 class BatchQuerySet(models.QuerySet["Batch"]):
     def visible_to_team(self, team: Team) -> BatchQuerySet:
         """What a key of the team may see."""
-        return self.filter(team=team)
+        return self.filter(team=team).kept()
 
     def visible_to(self, user: User) -> BatchQuerySet:
         """Batches of the user's teams; all for staff."""
-        return self.filter(team__in=Team.objects.visible_to(user))
+        return self.filter(team__in=Team.objects.visible_to(user)).kept()
+
+    def deleted_for(self, user: User) -> BatchQuerySet:
+        """Deleted batches of the user's teams that can still be restored."""
+        mine = self.filter(team__in=Team.objects.visible_to(user))
+        return mine.filter(remove_at__gt=Now())
+
+    def kept(self) -> BatchQuerySet:
+        """Those that nobody deleted."""
+        return self.filter(deleted_at__isnull=True)
+
+    def to_remove(self) -> BatchQuerySet:
+        """Deleted batches whose time is over, and whose use is all counted."""
+        return self.filter(remove_at__lte=Now(), usage_open=False)
 
     def find(self, public_id: str) -> Batch | None:
         """The batch with that public id, or None."""
@@ -273,6 +286,15 @@ class Batch(models.Model):
     closed_at = models.DateTimeField(
         null=True, blank=True, help_text="From here on no engine's result is taken."
     )
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="Nobody sees it from here on; jobs/removal.py."
+    )
+    deleted_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="deleted_batches"
+    )
+    remove_at = models.DateTimeField(
+        null=True, blank=True, help_text="From here on its rows and files are removed."
+    )
     stage_owner = models.CharField(max_length=200, blank=True)
     stage_epoch = models.PositiveIntegerField(default=0)
     stage_lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -296,6 +318,12 @@ class Batch(models.Model):
             # read by the chore that counts usage
             models.Index(
                 fields=["id"], name="batch_usage_open", condition=Q(usage_open=True)
+            ),
+            # read by the list of deleted batches, and by the chore that removes them
+            models.Index(
+                fields=["remove_at"],
+                name="batch_removal",
+                condition=Q(remove_at__isnull=False),
             ),
             # read by the home page: what ended within a day
             *(
@@ -368,6 +396,15 @@ class Batch(models.Model):
                 condition=Q(stage_owner="", stage_lease_expires_at__isnull=True)
                 | (~Q(stage_owner="") & Q(stage_lease_expires_at__isnull=False)),
                 name="batch_stage_owned_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted_at__isnull=True, remove_at__isnull=True)
+                | Q(
+                    deleted_at__isnull=False,
+                    remove_at__isnull=False,
+                    status__in=["failed", "completed", "expired", "cancelled"],
+                ),
+                name="batch_deleted_has_ended",
             ),
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("created_at")),

@@ -47,6 +47,8 @@ EVENT_WORDS = {
     "changed": "changed",
     "progress": "progress",
     "checks_added": "checks added",
+    "deleted": "deleted",
+    "restored": "restored",
     "deadline_at_risk": "deadline at risk",
     "stalled": "stalled",
     "stall_ended": "no longer stalled",

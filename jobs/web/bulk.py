@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
@@ -17,26 +18,32 @@ from django.views.decorators.http import require_POST, require_safe
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
-from jobs import changes, lifecycle, retry, submit
+from jobs import changes, lifecycle, removal, retry, submit
 from jobs.access import person
 from jobs.models import Batch, SavedView
 from jobs.refusals import Refused
 from jobs.templatetags.figures import title_of
 
-from . import spreadsheets
+from . import deleted, spreadsheets
 from .batch_filters import BatchFilterForm
 
 MOST = 200
 MOST_VIEWS = 50
 READ_AT_ONCE = 500
 # What is asked about again before it is done.
-SURE = {"cancel": "Cancel", "tag": "Tag", "retry": "Retry the failed requests of"}
+SURE = {
+    "cancel": "Cancel",
+    "tag": "Tag",
+    "retry": "Retry the failed requests of",
+    "delete": "Delete",
+}
 DONE = {
     "pause": "paused",
     "resume": "resumed",
     "tag": "tagged",
     "cancel": "being cancelled",
     "retry": "run again in part",
+    "delete": "deleted",
 }
 HEAD = (
     *("id", "name", "status", "team", "owner", "model", "endpoint", "priority", "tags"),
@@ -57,7 +64,7 @@ HEAD = (
 def batch_bulk(request: HttpRequest) -> HttpResponse:
     """Do one thing (`do`) with the chosen batches (`batch`, several times).
 
-    Cancelling, tagging and retrying are asked about first. Those that the person may
+    Cancelling, tagging, retrying and deleting are asked about first. Those that the person may
     not change, or that are in no state for it, are left out, and said.
     """
     do = request.POST.get("do", "")
@@ -69,7 +76,13 @@ def batch_bulk(request: HttpRequest) -> HttpResponse:
         messages.warning(request, "Choose at least one batch first.")
         return redirect("batch-list")
     if do in SURE and request.POST.get("sure") != "yes":
-        ctx = {"batches": chosen, "do": do, "word": SURE[do]}
+        ctx = {
+            "batches": chosen,
+            "do": do,
+            "word": SURE[do],
+            "days": settings.BATCHSITE_DELETED_DAYS,
+            "large": deleted.TYPED_ABOVE,
+        }
         return render(request, "jobs/batch_bulk.html", ctx)
     _tell(request, do, [_one(request, user, batch, do) for batch in chosen])
     return redirect("batch-list")
@@ -79,6 +92,8 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
     """Do it with one batch; why not, in words, "" when it was done."""
     if not permissions.user_may(user, batch.team, "batches:write"):
         return permissions.refusal("batches:write")
+    if do == "delete" and deleted.must_be_typed(batch):
+        return f"it has {batch.total:,} requests: delete it on its own page"
     tag = request.POST.get("tag", "")
     who: dict[str, Any] = {"user": user, "address": client_address(request)}
     acts: dict[str, Callable[[], object]] = {
@@ -87,6 +102,7 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
         "tag": lambda: changes.add_tag(batch=batch, tag=tag, **who),
         "cancel": lambda: submit.cancel_batch(batch=batch, **who),
         "retry": lambda: retry.retry_failed(batch=batch, **who),
+        "delete": lambda: removal.delete_batch(batch=batch, **who),
     }
     try:
         acts[do]()
@@ -94,7 +110,7 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
         return f"it is {refused.status.replace('_', ' ')}"
     except Refused as refused:
         return refused.message
-    except changes.TooLate as late:
+    except (changes.TooLate, removal.NotNow) as late:
         return str(late)
     return ""
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts.permissions import user_may
@@ -18,7 +19,7 @@ from jobs.result_search import FAILED, ResultFilter, search
 from jobs.retry import may_retry
 from jobs.templatetags.figures import duration
 
-from . import checks, engines, previews
+from . import checks, deleted, engines, previews
 from .addresses import whole
 from .checks_form import CheckForm
 from .conditional import fragment, page
@@ -54,7 +55,10 @@ class Expectation:
 @login_required
 def batch_detail(request: HttpRequest, code: str) -> HttpResponse:
     """One batch with its live numbers, results, files and history."""
-    batch = get_batch(request, code)
+    try:
+        batch = get_batch(request, code)
+    except Http404:
+        return deleted.gone(request, code)
     if getattr(request, "htmx", False):
         return _batch_poll(request, batch)
     return whole_page(request, batch)
@@ -157,6 +161,8 @@ def _actions(request: HttpRequest, batch: Batch) -> dict[str, Any]:
         "may_write": may_write,
         "can_retry": may_write and may_retry(batch),
         "can_change": batch.status in standing.WAITING,
+        "type_name": deleted.must_be_typed(batch),
+        "deleted_days": settings.BATCHSITE_DELETED_DAYS,
     }
 
 

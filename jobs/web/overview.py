@@ -118,7 +118,7 @@ def teams_of(user: User) -> list[int]:
 
 def board(teams: Sequence[int]) -> Board:
     """The counts, what runs and what waits, of these teams."""
-    mine = Batch.objects.filter(team__in=teams)
+    mine = Batch.objects.filter(team__in=teams).kept()
     active = list(mine.active().order_by("-priority", "id")[:ACTIVE])
     places = standing.of(active)
     taken = _samples(active)

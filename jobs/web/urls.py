@@ -8,6 +8,7 @@ from . import (
     batch_tabs,
     bulk,
     check_actions,
+    deleted,
     detail,
     engine_actions,
     engine_day,
@@ -60,7 +61,8 @@ job_urls: list[URLPattern | URLResolver] = [
         bulk.saved_view_delete,
         name="saved-view-delete",
     ),
-    # Before the batches themselves, of which none is called new.
+    # Before the batches themselves, of which none is called so.
+    path("batches/deleted/", deleted.deleted_list, name="batch-deleted-list"),
     path("batches/new/", include(new_urls)),
     path("batches/<str:code>/", detail.batch_detail, name="batch-detail"),
     path("batches/<str:code>/checks/", check_actions.batch_checks, name="batch-checks"),
@@ -70,6 +72,9 @@ job_urls: list[URLPattern | URLResolver] = [
         name="batch-checks-add",
     ),
     path("batches/<str:code>/cancel/", actions.batch_cancel, name="batch-cancel"),
+    path("batches/<str:code>/delete/", deleted.batch_delete, name="batch-delete"),
+    path("batches/<str:code>/restore/", deleted.batch_restore, name="batch-restore"),
+    path("batches/<str:code>/remove/", deleted.batch_remove, name="batch-remove"),
     path("batches/<str:code>/pause/", actions.batch_pause, name="batch-pause"),
     path("batches/<str:code>/resume/", actions.batch_resume, name="batch-resume"),
     path("batches/<str:code>/retry/", actions.batch_retry, name="batch-retry"),

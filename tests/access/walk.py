@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
+from jobs import removal
 from jobs.ids import new_upload_id
 from jobs.models import Engine, SavedView, ServedModel, Upload
 from tests.conftest import MakeBatch, MakeFile
@@ -111,6 +112,10 @@ class World:
             before = path[: match.start()]
             kind = before.rstrip("/").rpartition("/")[2]
             name = match[1]
+            if kind == "batches" and path.endswith(
+                ("/restore/", "/remove/", "/restore")
+            ):
+                return self.values["deleted"]
             return self.values.get(f"{kind}/{name}") or self.values[name]
 
         return re.sub(r"\{(\w+)\}", value, path)
@@ -183,6 +188,7 @@ def _values(
         status="in_progress", total=2, error_report=stored.storage_name, model="tiny"
     )
     rows.answer(made, [rows.chat("yes")])
+    deleted = removal.delete_batch(batch=batch(status="completed"), user=owner)
     model = ServedModel.objects.create(name="tiny", source="tiny")
     engine = Engine.objects.create(name="gpu0", kind=Engine.Kind.MANAGED)
     view = SavedView.objects.create(user=owner, name="mine", query="owner=me")
@@ -203,6 +209,7 @@ def _values(
     return {
         "batches/code": made.public_id,
         "batch_id": made.public_id,
+        "deleted": deleted.public_id,
         "index": "0",
         "files/code": stored.public_id,
         "file_id": stored.public_id,

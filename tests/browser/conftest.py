@@ -22,7 +22,7 @@ from batchsite.accounts.people import (
     record,
     set_password_path,
 )
-from jobs import row_checks
+from jobs import removal, row_checks
 from jobs.models import Batch, BatchFile, ServedModel
 from jobs.row_checks import following
 from tests.conftest import MakeBatch, MakeFile
@@ -219,7 +219,7 @@ def more_batches(
     batches: dict[str, Batch], make_batch: MakeBatch, people: Team
 ) -> dict[str, Batch]:
     """Those in the other states; names as long as they may be, rows that failed."""
-    long = {
+    long: dict[str, Any] = {
         "name": "W" * 200,
         "model": "an-organisation/" + "a-long-name-of-a-model-" * 5,
         "tags": ["t" * 64, "weekly", "x", "of several words"],
@@ -238,7 +238,9 @@ def more_batches(
             errors={"data": [{"line": None, "code": "x", "message": "No room."}]},
         ),
         "retried": rows.running(make_batch, total=3),
+        "deleted": make_batch(status=states.CANCELLED, **long),
     }
+    removal.delete_batch(batch=made["deleted"], user=long["owner"])
     rows.answer(made["retried"], [rows.chat("yes")], failed=[rows.CONTEXT_ERROR] * 2)
     now = timezone.now()
     Batch.objects.filter(pk=made["retried"].pk).update(

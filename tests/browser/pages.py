@@ -50,6 +50,11 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/", "viewer"),
         Visit("/batches/", "newcomer"),
     ],
+    "batch-deleted-list": [
+        Visit("/batches/deleted/", shows="Deleted batches"),
+        Visit("/batches/deleted/", "viewer"),
+        Visit("/batches/deleted/", "newcomer", shows="Nothing is deleted"),
+    ],
     "batch-new": [
         Visit("/batches/new/"),
         Visit("/batches/new/?clone={cloneless}"),
@@ -79,6 +84,8 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/{cancelled}/"),
         Visit("/batches/{expired}/"),
         Visit("/batches/batch_nothing/", status=404),
+        Visit("/batches/{deleted}/", status=410, shows="This batch is deleted"),
+        Visit("/batches/{deleted}/", "viewer", status=410),
     ],
     "batch-results": [
         Visit("/batches/{running}/results/"),
@@ -228,6 +235,9 @@ NO_PAGE = {
             "engine-pause",
             "engine-restart",
             "engine-resume",
+            "batch-delete",
+            "batch-restore",
+            "batch-remove",
             "batch-pause",
             "batch-resume",
             "model-enable",

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from batchsite.accounts.models import User
+from jobs import removal
 from jobs.models import Batch, SavedView
 from tests.conftest import MakeBatch
 from tests.web import rows
@@ -226,3 +227,39 @@ def test_two_windows_never_contradict_the_database(
     theirs.reload()
     expect(theirs.locator("h1 .chip")).to_have_text("cancelling")
     assert complaints == []
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_batch_is_deleted_restored_and_removed(
+    open_page: OpenPage,
+    complaints: list[str],
+    owner: User,
+    batches: dict[str, Batch],
+    scripts: bool,
+) -> None:
+    old = batches["completed"]
+    address = f"/batches/{old.public_id}/"
+    page = open_page(address, user=owner, java_script_enabled=scripts)
+    for _ in range(2):
+        page.get_by_role("button", name="Delete…").click()
+        expect(page.get_by_role("dialog", name="Delete this batch?")).to_be_visible()
+        page.get_by_role("button", name="Keep it").click()
+        assert Batch.objects.kept().filter(pk=old.pk).exists()
+        page.get_by_role("button", name="Delete…").click()
+        page.get_by_role("button", name="Delete the batch").click()
+        expect(page.get_by_text("For 30 days it can be restored")).to_be_visible()
+        page.get_by_role("link", name="deleted batches").click()
+        expect(page.get_by_role("row")).to_have_count(2)
+        page.get_by_role("button", name=f"Restore {old.name}").click()
+        expect(page.get_by_text("The batch is back")).to_be_visible()
+        assert page.url.endswith(address)
+
+    removal.delete_batch(batch=old, user=owner)
+    page.goto(page.url)
+    expect(page.get_by_role("heading", name="This batch is deleted")).to_be_visible()
+    page.get_by_role("button", name="Remove now…").click()
+    page.get_by_role("button", name="Remove for good").click()
+    expect(page.get_by_text("is being removed")).to_be_visible()
+    assert not Batch.objects.deleted_for(owner).exists()
+    # Its page answered 410, as it should.
+    assert [text for text in complaints if "410" not in text] == []

@@ -20,6 +20,8 @@ CONDITIONS = (
     "\"state\" = 'leased'",
     "\"state\" = 'pending'",
     'WHERE ("jobs_batch"."usage_open" AND',
+    # No comparison is true of NULL, which both databases know.
+    '"jobs_batch"."remove_at" <= ',
 )
 POLLED: dict[str, Callable[[], object]] = {
     "pokes": attendance.poke_waiting_batches,

@@ -97,6 +97,22 @@ def test_a_tag_is_added_once(admin: Client, make_batch: MakeBatch) -> None:
     assert "Write a tag of 1 to 50 characters." in page
 
 
+def test_batches_are_deleted_and_restored(admin: Client, make_batch: MakeBatch) -> None:
+    batch, young = ended(make_batch), rows.running(make_batch)
+    both = (batch.pk, young.pk)
+
+    assert "Delete these batches" in act(admin, "jobs/batch", "put_away", *both)
+    page = act(admin, "jobs/batch", "put_away", *both, sure="yes")
+
+    assert "1 batch was deleted." in page
+    assert f"{young.public_id}: Cannot delete a batch" in page
+    deleted = admin.get("/admin/jobs/batch/?deleted_at__isempty=0").content.decode()
+    assert batch.public_id in deleted
+    assert young.public_id not in deleted
+    assert "1 batch was restored." in act(admin, "jobs/batch", "restore", *both)
+    assert Batch.objects.kept().count() == 2
+
+
 def test_actions_need_the_right_to_change(
     client: Client, owner: User, make_batch: MakeBatch
 ) -> None:

@@ -59,6 +59,26 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
             answer=ref("Batch"),
             errors=(*BAD_BODY, 404, 409),
         ),
+        "DELETE": operation(
+            "deleteBatch",
+            "Batches",
+            "Delete a batch that has ended.",
+            description="It can be restored for a month; then its rows and files go.",
+            parameters=(BATCH_ID,),
+            answer=ref("BatchDeleted"),
+            errors=(404, 409),
+        ),
+    },
+    "/v1/batches/{batch_id}/restore": {
+        "POST": operation(
+            "restoreBatch",
+            "Batches",
+            "Bring a deleted batch back.",
+            description="One that is not deleted stays as it is.",
+            parameters=(BATCH_ID,),
+            answer=ref("Batch"),
+            errors=(404, 409),
+        ),
     },
     "/v1/batches/validate": {
         "POST": operation(

@@ -380,6 +380,7 @@ SCHEMAS: dict[str, Schema] = {
     "Event": EVENT,
     "EventList": listed("Event"),
     "File": FILE,
+    "BatchDeleted": obj(id=text(), object={"const": "batch"}, deleted={"const": True}),
     "FileDeleted": obj(id=text(), object={"const": "file"}, deleted={"const": True}),
     "FileList": listed("File"),
     "LineError": LINE_ERROR,

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control workers killed while they remove a deleted batch."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.site import DATABASES, Site, wait_for
+
+from .checks import seed
+from .test_control_worker import busy_child
+
+pytestmark = pytest.mark.slow
+ROWS = 20_000
+
+
+@pytest.mark.parametrize("site", DATABASES, indirect=True)
+@pytest.mark.parametrize("whole", [True, False])
+def test_nothing_is_left_however_often_workers_die(site: Site, whole: bool) -> None:
+    seed(site, "deleted_batch", rows=ROWS)
+
+    def left(kind: str = "batchrequest") -> int:
+        return int(site.query(f"SELECT COUNT(*) AS n FROM jobs_{kind}")[0]["n"])
+
+    for most in (ROWS - 1, ROWS // 2):
+        control = site.start("runworker")
+        wait_for(
+            lambda most=most: left() <= most,  # type: ignore[misc]  # mypy does not see the default
+            timeout=60,
+            what=f"{most} requests to be left",
+        )
+        os.kill(control.pid if whole else busy_child(control), signal.SIGKILL)
+        control.popen.wait(15)
+        # A request goes with its answer, and the batch goes last. In one query: what
+        # the killed one started may have an instant left.
+        (found,) = site.query(
+            "SELECT (SELECT COUNT(*) FROM jobs_batch) AS batches,"
+            " (SELECT COUNT(*) FROM jobs_batchrequest) AS asked,"
+            " (SELECT COUNT(*) FROM jobs_result) AS answered"
+        )
+        assert found["asked"] == found["answered"] > 0
+        assert found["batches"] == 1
+    site.start("runworker")
+    wait_for(lambda: left("batch") == 0, timeout=120, what="the batch to be gone")
+    kinds = ("batchrequest", "result", "chunk", "batchevent", "usagemark")
+    assert {kind: left(kind) for kind in kinds} == dict.fromkeys(kinds, 0)
