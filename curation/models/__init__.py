@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from .items import (
+    Candidate,
+    Claim,
+    ItemVersion,
+    Resolution,
+    Response,
+    ReviewEvent,
+    ReviewItem,
+    Skip,
+)
+from .queues import ReviewQueue
+from .rubrics import Rubric, RubricVersion
+
+__all__ = [
+    "Candidate",
+    "Claim",
+    "ItemVersion",
+    "Resolution",
+    "Response",
+    "ReviewEvent",
+    "ReviewItem",
+    "ReviewQueue",
+    "Rubric",
+    "RubricVersion",
+    "Skip",
+]
