@@ -180,6 +180,71 @@ def deleted_batch(rows: int) -> str:
     return made.public_id
 
 
+def review_queue(items: int, overlap: int, reviewers: int) -> str:
+    """A queue of so many answers, and curators who may judge them."""
+    from batchsite.accounts.people import ensure_member
+    from curation import queues, rubrics
+    from curation.questions import read
+    from tests.many_rows import Sizes, fill
+
+    (made,) = fill(Sizes(teams=1, batches=1, rows=items * 2, chunk=1, answered=1))
+    team = made.team
+    for n in range(reviewers):
+        email = f"curator{n}@example.com"
+        ensure_member(team_name=team.name, email=email, role="curator")
+    asked = [{"key": "v", "type": "label", "title": "V", "options": ["a", "b"]}]
+    rubric = rubrics.create_rubric(
+        team=team, name="one", questions=read("q", asked), user=None
+    )
+    queue = queues.create_queue(
+        team=team,
+        name="many",
+        kind="single",
+        rubric_version=rubric.latest,
+        user=None,
+        overlap=overlap,
+        auto_resolve="majority",
+    )
+    # Every tenth request of the batch failed: there are more than enough.
+    good = made.results.filter(outcome="completed").order_by("index")[:items]
+    indexes = list(good.values_list("index", flat=True))
+    queues.add_items(queue=queue, subjects=queues.answers_of(made, indexes), user=None)
+    return queue.public_id
+
+
+def review(queue: str, reviewer: int) -> int:
+    """Judge what the queue has for the curator until nothing is left; how many items.
+
+    Every twentieth is skipped, every tenth taken back and judged again.
+    """
+    import time
+
+    from batchsite.accounts.models import User
+    from curation import reviewing
+    from curation.models import ReviewQueue
+
+    user = User.objects.get(email=f"curator{reviewer}@example.com")
+    found = ReviewQueue.objects.get(public_id=queue)
+    done, empty = 0, 0
+    # Nothing may be left for a moment only: others hold the last places.
+    while empty < 10:
+        work = reviewing.next_work(queue=found, user=user)
+        if work is None:
+            empty += 1
+            time.sleep(0.3)
+            continue
+        empty, done = 0, done + 1
+        if done % 20 == 0:
+            reviewing.skip(version=work.version, user=user)
+            continue
+        answers = {"v": "ab"[(work.item.pk + reviewer) % 2]}
+        reviewing.submit(version=work.version, user=user, answers=answers)
+        if done % 10 == 0:
+            version = reviewing.undo(queue=found, user=user)
+            reviewing.submit(version=version, user=user, answers=answers)
+    return done
+
+
 def main() -> None:
     """Call one of the functions above: NAME JSON-ARGUMENTS."""
     import django

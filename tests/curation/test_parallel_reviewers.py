@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Twenty reviewers at once, each a process of its own, three of them killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.checks import seed
+from tests.site import DATABASES, ROOT, Site, wait_for
+
+pytestmark = pytest.mark.slow
+ITEMS, OVERLAP, REVIEWERS = 500, 3, 20
+
+
+def reviewer(site: Site, queue: str, number: int) -> subprocess.Popen[str]:
+    """Start one who judges until nothing is left."""
+    arguments = json.dumps({"queue": queue, "reviewer": number})
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.seed", "review", arguments],
+        cwd=ROOT,
+        env=site.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("site", DATABASES, indirect=True)
+def test_never_more_than_three_judge_an_item_and_nothing_is_lost(site: Site) -> None:
+    queue = seed(
+        site, "review_queue", items=ITEMS, overlap=OVERLAP, reviewers=REVIEWERS
+    )
+
+    def judged() -> int:
+        sql = "SELECT COUNT(*) AS n FROM curation_response WHERE state = 'submitted'"
+        return int(site.query(sql)[0]["n"])
+
+    running = [reviewer(site, queue, n) for n in range(REVIEWERS)]
+    killed = random.Random(5).sample(range(REVIEWERS), 3)
+    try:
+        wait_for(lambda: judged() > 50, timeout=120, what="the first judgements")
+        for number in killed:
+            running[number].kill()
+            running[number].communicate()
+            # The same person comes back to what he holds.
+            running[number] = reviewer(site, queue, number)
+        for one in running:
+            shown, _ = one.communicate(timeout=300)
+            assert one.returncode == 0, shown
+    finally:
+        for one in running:
+            one.kill()
+    found = site.query(
+        "SELECT i.id, i.state, i.submitted, COUNT(r.id) AS n,"
+        " COUNT(DISTINCT r.user_id) AS people FROM curation_reviewitem i"
+        " LEFT JOIN curation_response r"
+        " ON r.version_id = i.version_id AND r.state = 'submitted'"
+        " GROUP BY i.id, i.state, i.submitted"
+    )
+    assert len(found) == ITEMS
+    wrong = [
+        row
+        for row in found
+        if (row["n"], row["people"], row["submitted"]) != (OVERLAP,) * 3
+    ]
+    assert wrong == []
+    assert {row["state"] for row in found} == {"completed"}
+    # Each has what three people said, and no place is held any more.
+    (kept,) = site.query(
+        "SELECT (SELECT COUNT(*) FROM curation_resolution) AS resolved,"
+        " (SELECT COUNT(*) FROM curation_claim) AS held"
+    )
+    assert (kept["resolved"], kept["held"]) == (ITEMS, 0)
