@@ -250,30 +250,41 @@ def submit(
 
     EnoughJudged when others took the last place after the claim had ended: then it is
     kept as a draft. Submitting again changes the answers, as long as nobody resolved
-    the item. Refused for answers that do not fit; NotOpen.
+    the item. Refused for answers that do not fit. NotOpen while the queue is paused, or
+    when there is another version: then it is kept as a draft, too.
     """
-    _check_open(version.item.queue)
     given = _read(version, answers, final=True)
     with transaction.atomic():
         item = _lock(version.item)
-        if item.version_id != version.pk:
-            raise NotOpen("This item has another version by now; open it again.")
         response = _own(version, user)
         again = response.state == Response.State.SUBMITTED
-        refused = None if again else _why_not(item, version, user)
-        if again and resolving.is_decided(version):
-            raise NotOpen("This item is resolved; its judgements stay as they are.")
+        refused: NotOpen | EnoughJudged | None = _closed(item, version)
+        if again and refused is None and resolving.is_decided(version):
+            refused = NotOpen("This item is resolved; its judgements stay as they are.")
+        if again and refused is not None:
+            # What was submitted stays as it was.
+            raise refused
+        refused = refused or (None if again else _why_not(item, version, user))
         _write(response, given, seconds)
         if refused is None and not again:
             _count(item, response)
         if refused is None:
-            ReviewEvent.objects.create(
-                item=item, version=version, user=user, kind="submitted"
-            )
+            _note(item, version, user, "changed" if again else "submitted")
             resolving.settle(item)
     if refused is not None:
         raise refused
     return response
+
+
+def _closed(item: ReviewItem, version: ItemVersion) -> NotOpen | None:
+    """Why nobody's judgement of the version counts just now; None when it does."""
+    if item.queue.state != ReviewQueue.State.ACTIVE:
+        return NotOpen(f"This queue is {item.queue.state}: what you said is kept.")
+    if item.version_id != version.pk:
+        return NotOpen(
+            "This item has another version by now: what you said is kept with the old one."
+        )
+    return None
 
 
 def _why_not(

@@ -186,11 +186,29 @@ def test_a_paused_queue_takes_nothing_but_drafts(
     version = ItemVersion.objects.get()
     with pytest.raises(NotOpen, match="is paused"):
         reviewing.next_work(queue=queue, user=curators[0])
-    with pytest.raises(NotOpen, match="is paused"):
+    reviewing.save_draft(version=version, user=curators[0], answers=BAD)
+    assert Response.objects.get().answers == BAD
+    with pytest.raises(NotOpen, match="is paused: what you said is kept"):
         reviewing.submit(version=version, user=curators[0], answers=GOOD)
-    reviewing.save_draft(version=version, user=curators[0], answers=GOOD)
-    assert Response.objects.get().answers == GOOD
-    assert work.response.state == "draft"
+    kept = Response.objects.get()
+    assert (kept.state, kept.answers) == ("draft", GOOD)
+    assert work.item.submitted == 0
+
+
+def test_another_version_is_judged_anew(
+    make_queue: MakeQueue, curators: list[User]
+) -> None:
+    queue = make_queue(1)
+    work = take(queue, curators[0])
+    second = ItemVersion.objects.create(
+        item=work.item, number=2, request_body=work.version.request_body
+    )
+    ReviewItem.objects.update(version=second, state="pending", submitted=0)
+    with pytest.raises(NotOpen, match="another version"):
+        reviewing.submit(version=work.version, user=curators[0], answers=GOOD)
+    assert Response.objects.get().state == "draft"
+    item = judge(queue, curators[0], BAD)
+    assert (item.version, item.state) == (second, "completed")
 
 
 def test_the_urgent_comes_first(make_queue: MakeQueue, curators: list[User]) -> None:
