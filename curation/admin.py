@@ -141,6 +141,28 @@ class ReviewEventAdmin(OfQueue):
     search_fields = ["kind", "user__email", "message"]
 
 
+class DatasetAdmin(ReadOnly):
+    prefix = "dataset_"
+    list_display = ["public_id", hostile("name"), "team", "created_by", "created_at"]
+    list_filter = ["team"]
+    list_select_related = ["team", "created_by"]
+    search_fields = ["name"]
+
+
+class DatasetVersionAdmin(ReadOnly):
+    list_display = [
+        *(hostile("dataset.name", "dataset"), "number", "format", "rows"),
+        *("test_rows", "created_by", "created_at"),
+    ]
+    list_select_related = ["dataset", "created_by"]
+    search_fields = ["dataset__name", "format"]
+    fields = [
+        *("dataset", "number", "format", "rows", "test_rows", "train_file"),
+        *("test_file", "manifest_shown", "created_by", "created_at"),
+    ]
+    manifest_shown = staticmethod(long_text("manifest_text", "Manifest"))
+
+
 for model, page in (
     (models.Rubric, RubricAdmin),
     (models.RubricVersion, RubricVersionAdmin),
@@ -153,5 +175,7 @@ for model, page in (
     (models.Skip, SkipAdmin),
     (models.Resolution, ResolutionAdmin),
     (models.ReviewEvent, ReviewEventAdmin),
+    (models.Dataset, DatasetAdmin),
+    (models.DatasetVersion, DatasetVersionAdmin),
 ):
     admin.site.register(model, page)

@@ -16,3 +16,7 @@ def new_queue_id() -> str:
 
 def new_item_id() -> str:
     return f"item_{secrets.token_hex(12)}"
+
+
+def new_dataset_id() -> str:
+    return f"dataset_{secrets.token_hex(12)}"

@@ -36,6 +36,8 @@ WORDS = {
     "batch.retry": "had requests of the batch {target} run again, as {child}",
     "batch.update": "changed the batch {target}: {changed}",
     "batch.validation_errors": "read the report of bad lines of the batch {target}",
+    "dataset.build": "made version {version} of the dataset {target}, {rows} rows",
+    "dataset.create": "made the dataset {target}",
     "engine.drain": "paused the engine {target} and had its model unloaded",
     "engine.pause": "paused the engine {target}",
     "engine.restart": "had the engine {target} restarted",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from .datasets import Dataset, DatasetVersion
 from .items import (
     Candidate,
     Claim,
@@ -17,6 +18,8 @@ from .rubrics import Rubric, RubricVersion
 __all__ = [
     "Candidate",
     "Claim",
+    "Dataset",
+    "DatasetVersion",
     "ItemVersion",
     "Resolution",
     "Response",

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets of what people resolved: read in slices, written as they come, never changed.
+
+A million items take the memory of one slice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from batchsite.accounts.models import Team, User
+from batchsite.accounts.people import record
+from jobs import disks, file_store, limits
+from jobs.models import BatchFile
+from jobs.row_checks.parameters import bad, choice
+
+from .examples import is_test
+from .models import (
+    Candidate,
+    Dataset,
+    DatasetVersion,
+    Resolution,
+    ReviewItem,
+    ReviewQueue,
+)
+from .records import FORMATS, Accept, Judged, NotExported, read_accept
+from .rubrics import read_name
+
+READ_AT_ONCE = 200
+MANIFEST = "batchsite.dataset/1"
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How a version is made: `accept` is what records.read_accept takes.
+
+    `test_share`, 0 to 0.9, of the items become the test file; which ones follows from
+    their keys and `salt`.
+    """
+
+    format: str
+    accept: Mapping[str, Any] = field(default_factory=dict)
+    test_share: float = 0.0
+    salt: str = ""
+
+
+@dataclass
+class Part:
+    """A file while it is written."""
+
+    spool: IO[bytes]
+    rows: int = 0
+    size: int = 0
+    sha: Any = field(default_factory=hashlib.sha256)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a line."""
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        self.spool.write(line)
+        self.sha.update(line)
+        self.rows += 1
+        self.size += len(line)
+
+
+def create_dataset(
+    *, team: Team, name: str, user: User | None, address: str | None = None
+) -> Dataset:
+    """A dataset without versions; Refused for a name that the team has."""
+    name = read_name("name", name)
+    try:
+        with transaction.atomic():
+            dataset = Dataset.objects.create(team=team, name=name, created_by=user)
+            record(
+                action="dataset.create",
+                actor=user,
+                team=team,
+                target=dataset.public_id,
+                address=address,
+            )
+    except IntegrityError:
+        if not Dataset.objects.filter(team=team, name=name).exists():
+            raise
+        raise bad("name", "the team has a dataset of this name.") from None
+    return dataset
+
+
+def build_version(
+    *,
+    dataset: Dataset,
+    queues: Sequence[ReviewQueue],
+    spec: Spec,
+    user: User | None,
+    address: str | None = None,
+) -> DatasetVersion:
+    """Make the next version of a dataset of what these queues resolved.
+
+    Refused for queues of another team, conditions that a rubric does not know, and
+    where no item makes a row: then nothing is stored.
+    """
+    accepts = _read_spec(dataset, queues, spec)
+    settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        parts = {
+            name: Part(
+                stack.enter_context(tempfile.TemporaryFile(dir=settings.SPOOL_DIR))
+            )
+            for name in (TRAIN, TEST)
+        }
+        tally = Tally()
+        for queue in queues:
+            _write_queue(queue, spec, accepts[queue.pk], parts, tally)
+        if not any(part.rows for part in parts.values()):
+            raise bad("queues", f"no item makes a row: {tally.why_none}.")
+        return _store(stack, dataset, queues, spec, parts, tally, user, address)
+
+
+def _read_spec(
+    dataset: Dataset, queues: Sequence[ReviewQueue], spec: Spec
+) -> dict[int, Accept]:
+    choice("format", spec.format, FORMATS)
+    if not queues:
+        raise bad("queues", "name a queue at least.", "empty_array")
+    if any(queue.team_id != dataset.team_id for queue in queues):
+        raise bad("queues", "they must be of the dataset's team.")
+    if not 0 <= spec.test_share <= 0.9:
+        raise bad("test_share", "expected 0 to 0.9.")
+    return {
+        queue.pk: read_accept("accept", spec.accept, queue.rubric_version.questions)
+        for queue in queues
+    }
+
+
+@dataclass
+class Tally:
+    """What went into a version, and why the rest did not."""
+
+    items: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    batches: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no row, in words."""
+        reasons = [f"{why} ({n:,})" for why, n in self.left_out.most_common(3)]
+        return ", ".join(reasons) or "nothing is resolved"
+
+
+def _write_queue(
+    queue: ReviewQueue,
+    spec: Spec,
+    accept: Accept,
+    parts: Mapping[str, Part],
+    tally: Tally,
+) -> None:
+    make = FORMATS[spec.format]
+    for judged, candidates in _judged(queue):
+        tally.items += 1
+        try:
+            # All rows of an item, or none.
+            rows = list(make(judged, accept))
+        except NotExported as why:
+            tally.left_out[str(why)] += 1
+            continue
+        test = is_test(judged.key, share=spec.test_share, salt=spec.salt)
+        for row in rows:
+            parts[TEST if test else TRAIN].write(row)
+        for candidate in candidates:
+            tally.batches[candidate.batch_code] += 1
+            tally.models[_model_of(candidate)] += 1
+
+
+def _model_of(candidate: Candidate) -> str:
+    revision = candidate.provenance.get("model_revision") or ""
+    return f"{candidate.model}@{revision}" if revision else candidate.model
+
+
+def _judged(queue: ReviewQueue) -> Iterator[tuple[Judged, list[Candidate]]]:
+    """What is resolved of the items' newest versions, in the order of the items."""
+    questions = queue.rubric_version.questions
+    resolved = (
+        Resolution.objects.filter(
+            version__item__queue=queue, version=F("version__item__version")
+        )
+        .exclude(version__item__state=ReviewItem.State.EXCLUDED)
+        .select_related("version__item")
+        .prefetch_related("version__candidates")
+        .order_by("version__item_id")
+    )
+    after = 0
+    while found := list(resolved.filter(version__item_id__gt=after)[:READ_AT_ONCE]):
+        for resolution in found:
+            version = resolution.version
+            candidates = list(version.candidates.all())
+            yield (
+                Judged(
+                    key=version.item.key,
+                    request=version.request_body,
+                    bodies=[candidate.body for candidate in candidates],
+                    models=[candidate.model for candidate in candidates],
+                    questions=questions,
+                    answers=resolution.answers,
+                    custom_id=version.custom_id,
+                ),
+                candidates,
+            )
+        after = found[-1].version.item_id
+
+
+def _store(
+    stack: contextlib.ExitStack,
+    dataset: Dataset,
+    queues: Sequence[ReviewQueue],
+    spec: Spec,
+    parts: Mapping[str, Part],
+    tally: Tally,
+    user: User | None,
+    address: str | None,
+) -> DatasetVersion:
+    """Save the files, then all rows in one transaction: files that no row names go."""
+    disks.check()
+    limits.check_storage(team=dataset.team, more=sum(p.size for p in parts.values()))
+    names = {}
+    for name, part in parts.items():
+        if part.rows:
+            upload = UploadedFile(part.spool, name=f"{name}.jsonl", size=part.size)
+            names[name] = stack.enter_context(file_store.stored(upload, "results"))
+    with transaction.atomic():
+        Dataset.objects.select_for_update().get(pk=dataset.pk)
+        newest = dataset.versions.order_by("-number").first()
+        number = newest.number + 1 if newest else 1
+        files = {
+            name: _file(dataset, number, name, parts[name], names[name], user)
+            for name in names
+        }
+        version = DatasetVersion.objects.create(
+            dataset=dataset,
+            number=number,
+            format=spec.format,
+            rows=parts[TRAIN].rows,
+            test_rows=parts[TEST].rows,
+            train_file=files.get(TRAIN),
+            test_file=files.get(TEST),
+            manifest_text=json.dumps(
+                _manifest(dataset, number, queues, spec, parts, files, tally)
+            ),
+            created_by=user,
+        )
+        record(
+            action="dataset.build",
+            actor=user,
+            team=dataset.team,
+            target=dataset.public_id,
+            address=address,
+            version=number,
+            rows=parts[TRAIN].rows + parts[TEST].rows,
+        )
+    return version
+
+
+def _file(
+    dataset: Dataset,
+    number: int,
+    name: str,
+    part: Part,
+    storage_name: str,
+    user: User | None,
+) -> BatchFile:
+    file = BatchFile(
+        team=dataset.team,
+        created_by=user,
+        filename=f"{dataset.public_id}_v{number}_{name}.jsonl",
+        purpose=BatchFile.Purpose.FINE_TUNE,
+        bytes=part.size,
+        lines=part.rows,
+        sha256=part.sha.hexdigest(),
+        storage_name=storage_name,
+    )
+    file_store.add_row(file)
+    return file
+
+
+def _manifest(
+    dataset: Dataset,
+    number: int,
+    queues: Sequence[ReviewQueue],
+    spec: Spec,
+    parts: Mapping[str, Part],
+    files: Mapping[str, BatchFile],
+    tally: Tally,
+) -> dict[str, Any]:
+    """What somebody needs who asks a year later where these rows come from."""
+    return {
+        "manifest": MANIFEST,
+        "dataset": {"id": dataset.public_id, "name": dataset.name, "version": number},
+        "created_at": timezone.now().isoformat(timespec="seconds"),
+        "format": spec.format,
+        "accept": dict(spec.accept),
+        "split": {"test_share": spec.test_share, "salt": spec.salt},
+        "queues": [
+            {
+                "id": queue.public_id,
+                "name": queue.name,
+                "rubric": queue.rubric_version.rubric.public_id,
+                "rubric_version": queue.rubric_version.number,
+            }
+            for queue in queues
+        ],
+        "items": tally.items,
+        "left_out": dict(tally.left_out),
+        "lineage": {"batches": dict(tally.batches), "models": dict(tally.models)},
+        "files": [
+            {
+                "part": name,
+                "file": file.public_id,
+                "rows": parts[name].rows,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+            }
+            for name, file in files.items()
+        ],
+    }
