@@ -25,6 +25,7 @@ from jobs.models.engines import STALE_SECONDS, database_time
 from jobs.templatetags.figures import NOTHING, printable, stalled_for
 
 from .progress import LINE_WINDOW, pace, sparkline, spoken_range
+from .throughput import teams_key
 
 DAY = timedelta(days=1)
 SOON = timedelta(days=7)
@@ -280,7 +281,7 @@ class Storage:
 
 def storage(teams: Sequence[int]) -> Storage:
     """The figures, at most a minute old; files whose time is just over still count."""
-    key = f"home-storage:{hash(tuple(sorted(teams)))}"
+    key = f"home-storage:{teams_key(teams)}"
     known: Storage | None = cache.get(key)
     if known is None:
         now = timezone.now()

@@ -140,6 +140,7 @@ def test_throughput_is_stacked_by_model(
             output_tokens=tokens,
             resolution=resolution,
         )
+        cache.clear()
         made = throughput.chart(overview.teams_of(owner), span)
         step = throughput.SPANS[span].step
         layers = {layer.name: layer for layer in made.layers}
@@ -150,6 +151,24 @@ def test_throughput_is_stacked_by_model(
         total = layers[name].mean * throughput.SPANS[span].seconds
         assert total == pytest.approx(6000 if model else 9000, abs=step)
         assert made.top >= made.peak > 0
+
+
+@pytest.mark.parametrize(("span", "queries"), [("1h", 2), ("24h", 1), ("7d", 1)])
+def test_sums_of_a_day_or_a_week_are_read_once_a_while(
+    owner: User,
+    stranger: User,
+    busy: dict[str, Batch],
+    span: str,
+    queries: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    mine, theirs = overview.teams_of(owner), overview.teams_of(stranger)
+    with django_assert_num_queries(queries):
+        first = throughput.chart(mine, span)
+        assert throughput.chart(mine, span) == first
+    # Other teams have sums of their own.
+    with django_assert_num_queries(1):
+        assert throughput.chart(theirs, span).layers == []
 
 
 def test_more_models_than_colours_are_others(
@@ -247,6 +266,6 @@ def test_what_the_page_costs(
     # session, user, teams, active batches, samples, owners, files, three counts
     with django_assert_num_queries(10):
         client.get("/?part=live", headers=HTMX)
-    # session, user, teams, throughput, failures, engines (2), estimates, workers
-    with django_assert_num_queries(9):
+    # session, user, teams, failures, engines (2), estimates, workers
+    with django_assert_num_queries(8):
         client.get("/?part=steady", headers=HTMX)
