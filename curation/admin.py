@@ -141,6 +141,14 @@ class ReviewEventAdmin(OfQueue):
     search_fields = ["kind", "user__email", "message"]
 
 
+class ReworkAdmin(OfQueue):
+    list_display = ["queue", "batch", hostile("note"), "created_at", "applied_at"]
+    list_filter = [("applied_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["queue", "batch"]
+    search_fields = ["note"]
+    fields = ["queue", "batch", "note", "created_by", "created_at", "applied_at"]
+
+
 class DatasetAdmin(ReadOnly):
     prefix = "dataset_"
     list_display = ["public_id", hostile("name"), "team", "created_by", "created_at"]
@@ -175,6 +183,7 @@ for model, page in (
     (models.Skip, SkipAdmin),
     (models.Resolution, ResolutionAdmin),
     (models.ReviewEvent, ReviewEventAdmin),
+    (models.Rework, ReworkAdmin),
     (models.Dataset, DatasetAdmin),
     (models.DatasetVersion, DatasetVersionAdmin),
 ):

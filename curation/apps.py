@@ -3,8 +3,14 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from jobs import extensions
+
 
 class CurationConfig(AppConfig):
     name = "curation"
     label = "curation"
     verbose_name = "Curation"
+
+    def ready(self) -> None:
+        """Join the batch service."""
+        extensions.chore_modules.append("curation.chores")

@@ -165,7 +165,7 @@ class ControlDuty:
         return True
 
     def _poke_chores(self, now: float) -> None:
-        for chore in chores.CHORES:
+        for chore in chores.every():
             if now < self._chores_at.get(chore.name, 0.0):
                 continue
             self._chores_at[chore.name] = now + chore.seconds

@@ -10,10 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import chain
 
 from batchsite.accounts import attempts, sessions
 
-from . import deadlines, expiry, idempotency, removal, ring, settling, stalls, usage
+from . import (
+    deadlines,
+    expiry,
+    extensions,
+    idempotency,
+    removal,
+    ring,
+    settling,
+    stalls,
+    usage,
+)
 from .engines import timeline
 from .row_checks import following
 from .webhooks import deliver, progress, pruning
@@ -54,6 +66,12 @@ CHORES: tuple[Chore, ...] = (
 )
 
 
+def every() -> list[Chore]:
+    """All chores, those of other apps too."""
+    added = (import_module(name).CHORES for name in extensions.chore_modules)
+    return [*CHORES, *chain.from_iterable(added)]
+
+
 def do_chore(name: str) -> str:
     """Run the chore of that name; KeyError for a name that is none."""
-    return {chore.name: chore for chore in CHORES}[name].run()
+    return {chore.name: chore for chore in every()}[name].run()

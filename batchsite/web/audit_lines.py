@@ -60,6 +60,7 @@ WORDS = {
     "queue.change": "changed the review queue {target}: {changed}",
     "queue.create": "made the review queue {target}",
     "queue.feed": "put {items} items into the review queue {target}",
+    "queue.rework": "had {items} items of the review queue {target} run again, as {batch}",
     "rubric.archive": "archived the rubric {target}",
     "rubric.change": "changed the rubric {target}, version {version}",
     "rubric.create": "made the rubric {target}",

@@ -13,6 +13,7 @@ from .items import (
     Skip,
 )
 from .queues import ReviewQueue
+from .reworks import Rework
 from .rubrics import Rubric, RubricVersion
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ReviewEvent",
     "ReviewItem",
     "ReviewQueue",
+    "Rework",
     "Rubric",
     "RubricVersion",
     "Skip",

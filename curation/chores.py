@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regular work of curation, run by control workers."""
+
+from __future__ import annotations
+
+from jobs.chores import Chore
+
+from . import rework
+
+CHORES: tuple[Chore, ...] = (Chore("reworked items", 10, rework.wanted, rework.run),)
