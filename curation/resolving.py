@@ -7,7 +7,7 @@ All of this runs under the lock of the item's row. A rule never overrules a pers
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,9 @@ def settle(item: ReviewItem) -> None:
     responses = list(Response.objects.submitted().filter(version=version))
     found = _by_rule(item, responses)
     if found is None:
+        questions = item.queue.rubric_version.questions
+        apart = severity(questions, [response.answers for response in responses])
+        ReviewItem.objects.filter(pk=item.pk).update(severity=apart)
         _move(item, State.AWAITING_RESOLUTION)
         return
     how, answers = found
@@ -204,6 +207,29 @@ def majority(
         elif question.required or question.type == "correction":
             return None
     return holds
+
+
+def severity(
+    questions: Iterable[Question], answers: Sequence[Mapping[str, Any]]
+) -> float:
+    """How far judgements are apart, 0 to 1: by the question in which they are most.
+
+    For ratings and numbers with bounds the part of the scale between the extremes; for
+    all else the share that is not with the largest group, of what it can be at most.
+    """
+    worst = 0.0
+    for question in _compared(questions):
+        given = [one[question.key] for one in answers if question.key in one]
+        if len(given) < 2:
+            continue
+        low, high = question.low, question.high
+        if low is not None and high is not None:
+            worst = max(worst, (max(given) - min(given)) / (high - low))
+            continue
+        groups = Counter(_frozen(value) for value in given)
+        apart = len(given) - max(groups.values())
+        worst = max(worst, apart / (len(given) - 1))
+    return worst
 
 
 def _compared(questions: Iterable[Question]) -> list[Question]:

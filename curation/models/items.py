@@ -33,6 +33,11 @@ class ItemQuerySet(models.QuerySet["ReviewItem"]):
             "-priority", "id"
         )
 
+    def disputed(self, queue: ReviewQueue) -> ItemQuerySet:
+        """Those that wait for a person's word, the furthest apart first, by their index."""
+        waiting = words_of("state", "awaiting_resolution")
+        return self.filter(waiting, queue=queue).order_by("-severity", "id")
+
     def for_reviewer(self, user: User) -> ItemQuerySet:
         """Those that the person has neither judged nor skipped, and may."""
         answered = Response.objects.filter(
@@ -79,6 +84,9 @@ class ReviewItem(models.Model):
     assigned_to = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="assigned_items"
     )
+    severity = models.FloatField(
+        default=0.0, help_text="How far the judgements are apart, 0 to 1."
+    )
     flagged = models.BooleanField(default=False)
     flag_reason = models.CharField(max_length=500, blank=True)
     gold_text = models.TextField(
@@ -99,6 +107,14 @@ class ReviewItem(models.Model):
                 F("id"),
                 name="item_waiting",
                 condition=Q(state__in=["pending", "in_progress"]),
+            ),
+            # read by whoever resolves what people disagree about
+            models.Index(
+                F("queue"),
+                F("severity").desc(),
+                F("id"),
+                name="item_disputed",
+                condition=Q(state="awaiting_resolution"),
             ),
             # read by lists and counts of a queue's items
             models.Index(fields=["queue", "state", "id"], name="item_by_state"),

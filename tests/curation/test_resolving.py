@@ -58,6 +58,25 @@ def test_rules_read_all_judgements(
     assert majority(QUESTIONS, votes(*given)) == most_say
 
 
+@pytest.mark.parametrize(
+    ("given", "apart"),
+    [
+        ([{"a": "x"}, {"a": "x"}], 0.0),
+        ([{"a": "x"}, {"a": "y"}], 1.0),
+        ([{"a": "x"}, {"a": "y"}, {"a": "x"}], 0.5),
+        ([{"a": "x"}, {"a": "y"}, {"a": "z"}], 1.0),
+        # A scale from 1 to 10; notes are no dispute.
+        ([{"a": "x", "b": 2}, {"a": "x", "b": 8, "n": "no"}], 6 / 9),
+        ([{"a": "x", "b": 2}, {"a": "x"}], 0.0),
+        ([{"a": "x"}], 0.0),
+    ],
+)
+def test_severity_is_that_of_the_worst_question(
+    given: list[dict[str, Any]], apart: float
+) -> None:
+    assert resolving.severity(QUESTIONS, given) == pytest.approx(apart)
+
+
 def test_weights_decide_where_heads_do_not() -> None:
     given = ({"a": "x"}, {"a": "y"})
     assert majority(QUESTIONS, votes(*given, weights=(0.9, 0.5))) == {"a": "x"}
@@ -100,6 +119,21 @@ def test_a_queue_resolves_by_its_rule(
     found = Resolution.objects.first()
     assert (found.how if found else None) == how
     assert found is None or found.answers == GOOD
+
+
+def test_the_furthest_apart_come_first(
+    make_queue: MakeQueue, curators: list[User]
+) -> None:
+    queue = make_queue(3, overlap=3)
+    said = [(GOOD, GOOD, GOOD), (GOOD, GOOD, BAD), (GOOD, BAD, BAD)]
+    for item, three in zip(queue.items.order_by("pk"), said, strict=True):
+        for user, answers in zip(curators, three, strict=False):
+            work = reviewing.open_item(item=item, user=user)
+            reviewing.submit(version=work.version, user=user, answers=answers)
+    first, second, third = queue.items.order_by("pk")
+    found = list(ReviewItem.objects.disputed(queue))
+    assert found == [second, third, first]
+    assert [item.severity for item in found] == [0.5, 0.5, 0.0]
 
 
 def test_a_person_has_the_last_word(
