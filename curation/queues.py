@@ -93,7 +93,6 @@ def create_queue(
     if unknown := settings.keys() - SETTINGS:
         raise ValueError(f"No queue has {', '.join(sorted(unknown))}.")
     name = read_name("name", name)
-    _check_rubric(team, kind, rubric_version)
     people = _reviewers(team, assignees)
     queue = ReviewQueue(
         team=team,
@@ -106,8 +105,11 @@ def create_queue(
     _check(queue)
     try:
         with transaction.atomic():
-            # In this order: who changes the version holds its row first, too.
-            RubricVersion.objects.filter(pk=rubric_version.pk).update(used=True)
+            # Read under its lock: somebody may be changing it.
+            asked = RubricVersion.objects.select_for_update().get(pk=rubric_version.pk)
+            _check_rubric(team, kind, asked)
+            queue.rubric_version = asked
+            RubricVersion.objects.filter(pk=asked.pk).update(used=True)
             queue.save(force_insert=True)
             queue.assignees.set(people)
             _record("queue.create", queue, user, address)

@@ -76,7 +76,7 @@ class ReviewItem(models.Model):
         max_length=20, choices=State.choices, default=State.PENDING
     )
     version = models.ForeignKey(
-        "ItemVersion", models.PROTECT, null=True, blank=True, related_name="+"
+        "ItemVersion", models.RESTRICT, null=True, blank=True, related_name="+"
     )
     needed = models.PositiveSmallIntegerField(default=1)
     submitted = models.PositiveSmallIntegerField(default=0)

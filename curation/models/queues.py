@@ -64,7 +64,7 @@ class ReviewQueue(models.Model):
     name = models.CharField(max_length=100)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.SINGLE)
     rubric_version = models.ForeignKey(
-        RubricVersion, models.PROTECT, related_name="queues"
+        RubricVersion, models.RESTRICT, related_name="queues"
     )
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     overlap = models.PositiveSmallIntegerField(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db.models import RestrictedError
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from curation import queues, rubrics
@@ -25,6 +26,7 @@ from tests.conftest import MakeBatch
 from tests.web import rows
 
 from .conftest import GOOD, ORDER, WHICH, MakeQueue
+from .test_reviewing import judge
 
 pytestmark = pytest.mark.django_db
 Answered = Callable[..., Batch]
@@ -184,6 +186,19 @@ def test_a_queue_is_changed(
     told = AuditEvent.objects.get(action="queue.change")
     assert told.data == {"changed": ["assignees", "overlap", "state"]}
     assert rubric.latest.used
+
+
+def test_a_queue_goes_with_all_that_it_has(
+    make_queue: MakeQueue, curators: list[User], rubric: Rubric
+) -> None:
+    queue = make_queue(2)
+    judge(queue, curators[0], GOOD)
+    queue.delete()
+    left = (ReviewItem, ItemVersion, Candidate, Resolution)
+    assert [model.objects.count() for model in left] == [0, 0, 0, 0]
+    with pytest.raises(RestrictedError):
+        # What another queue asks stays.
+        make_queue(0).rubric_version.rubric.delete()
 
 
 def test_a_version_shows_what_was_asked(make_queue: MakeQueue) -> None:
