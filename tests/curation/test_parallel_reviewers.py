@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def reviewer(site: Site, queue: str, number: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Twenty at once would keep the tests beside this one from their cores.
+        preexec_fn=lambda: os.nice(10),
     )
 
 
@@ -43,14 +46,14 @@ def test_never_more_than_three_judge_an_item_and_nothing_is_lost(site: Site) -> 
     running = [reviewer(site, queue, n) for n in range(REVIEWERS)]
     killed = random.Random(5).sample(range(REVIEWERS), 3)
     try:
-        wait_for(lambda: judged() > 50, timeout=120, what="the first judgements")
+        wait_for(lambda: judged() > 50, timeout=300, what="the first judgements")
         for number in killed:
             running[number].kill()
             running[number].communicate()
             # The same person comes back to what he holds.
             running[number] = reviewer(site, queue, number)
         for one in running:
-            shown, _ = one.communicate(timeout=300)
+            shown, _ = one.communicate(timeout=600)
             assert one.returncode == 0, shown
     finally:
         for one in running:
