@@ -22,11 +22,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from batchsite.accounts.people import record
 from jobs import disks, file_store, limits
 from jobs.models import BatchFile
 from jobs.row_checks.parameters import bad, choice
 
+from .auditing import note
 from .examples import is_test
 from .models import (
     Candidate,
@@ -84,13 +84,7 @@ def create_dataset(
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(team=team, name=name, created_by=user)
-            record(
-                action="dataset.create",
-                actor=user,
-                team=team,
-                target=dataset.public_id,
-                address=address,
-            )
+            note("dataset.create", dataset, user, address)
     except IntegrityError:
         if not Dataset.objects.filter(team=team, name=name).exists():
             raise
@@ -260,15 +254,8 @@ def _store(
             ),
             created_by=user,
         )
-        record(
-            action="dataset.build",
-            actor=user,
-            team=dataset.team,
-            target=dataset.public_id,
-            address=address,
-            version=number,
-            rows=parts[TRAIN].rows + parts[TEST].rows,
-        )
+        rows = parts[TRAIN].rows + parts[TEST].rows
+        note("dataset.build", dataset, user, address, version=number, rows=rows)
     return version
 
 

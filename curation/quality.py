@@ -125,7 +125,9 @@ def _responses(queue: ReviewQueue) -> Iterator[Response]:
 def reviewers(queue: ReviewQueue) -> list[Reviewer]:
     """Everybody who did something in the queue, who judged most first."""
     accuracies = gold.accuracies(queue)
-    holds = _resolutions(queue)
+    # Of several judgements: one alone agrees with itself.
+    alone = (Resolution.How.SINGLE, Resolution.How.IDENTICAL)
+    holds = _resolutions(queue, but=alone)
     questions = [q for q in queue.rubric_version.questions if q.level is not None]
     seconds: defaultdict[int, list[float]] = defaultdict(list)
     agreed: Counter[int] = Counter()
@@ -165,11 +167,13 @@ def reviewers(queue: ReviewQueue) -> list[Reviewer]:
     return sorted(found, key=lambda one: (-one.judged, one.email))
 
 
-def _resolutions(queue: ReviewQueue) -> dict[int, Mapping[str, Any]]:
-    """What holds of each version that several judged, by the version's key."""
-    rows = Resolution.objects.filter(version__item__queue=queue).exclude(
-        how__in=[Resolution.How.SINGLE, Resolution.How.IDENTICAL]
-    )
+def _resolutions(
+    queue: ReviewQueue, *, but: Sequence[str] = ()
+) -> dict[int, Mapping[str, Any]]:
+    """What holds of each newest version, by its key; not what was resolved in those ways."""
+    rows = Resolution.objects.filter(
+        version__item__queue=queue, version=F("version__item__version")
+    ).exclude(how__in=but)
     return {
         version: json.loads(text)
         for version, text in rows.values_list("version", "answers_text")
@@ -184,7 +188,7 @@ def preferences_of(queue: ReviewQueue) -> Preferences | None:
     models = _models(queue)
     resolved = [
         vote
-        for version, answers in _all_resolutions(queue).items()
+        for version, answers in _resolutions(queue).items()
         if (vote := _vote(models[version], (0, 1), answers.get(asked[0])))
     ]
     if not resolved:
@@ -205,16 +209,6 @@ def preferences_of(queue: ReviewQueue) -> Preferences | None:
         preferences.bradley_terry(resolved),
         preferences.position_bias(seen),
     )
-
-
-def _all_resolutions(queue: ReviewQueue) -> dict[int, Mapping[str, Any]]:
-    rows = Resolution.objects.filter(
-        version__item__queue=queue, version=F("version__item__version")
-    )
-    return {
-        version: json.loads(text)
-        for version, text in rows.values_list("version", "answers_text")
-    }
 
 
 def _models(queue: ReviewQueue) -> dict[int, dict[int, str]]:

@@ -16,12 +16,12 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from batchsite.accounts.people import record
 from batchsite.accounts.permissions import user_may
 from jobs.answer_text import parsed, text_of
 from jobs.models import Batch, Result
 from jobs.row_checks.parameters import bad
 
+from .auditing import note
 from .models import (
     Candidate,
     ItemVersion,
@@ -112,7 +112,7 @@ def create_queue(
             RubricVersion.objects.filter(pk=asked.pk).update(used=True)
             queue.save(force_insert=True)
             queue.assignees.set(people)
-            _record("queue.create", queue, user, address)
+            note("queue.create", queue, user, address)
     except IntegrityError:
         raise _name_taken(queue) from None
     return queue
@@ -148,7 +148,7 @@ def change_queue(
                 locked.assignees.set(people)
                 new["assignees"] = [person.email for person in people]
             if new:
-                _record("queue.change", locked, user, address, changed=sorted(new))
+                note("queue.change", locked, user, address, changed=sorted(new))
     except IntegrityError:
         raise _name_taken(locked) from None
     return locked
@@ -206,23 +206,6 @@ def _name_taken(queue: ReviewQueue) -> Exception:
     return bad("queue", "it cannot be stored so.")
 
 
-def _record(
-    action: str,
-    queue: ReviewQueue,
-    user: User | None,
-    address: str | None,
-    **facts: Any,
-) -> None:
-    record(
-        action=action,
-        actor=user,
-        team=queue.team,
-        target=queue.public_id,
-        address=address,
-        **facts,
-    )
-
-
 # --- items
 
 
@@ -249,7 +232,7 @@ def add_items(
             done.without_answer + part.without_answer,
         )
     if done.added:
-        _record("queue.feed", queue, user, address, items=done.added)
+        note("queue.feed", queue, user, address, items=done.added)
     return done
 
 

@@ -17,11 +17,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from batchsite.accounts.models import User
-from batchsite.accounts.people import record
 from jobs import retry
 from jobs.models import Batch, Result
 from jobs.row_checks.parameters import bad
 
+from . import auditing
 from .models import (
     Candidate,
     ItemVersion,
@@ -93,15 +93,8 @@ def rework(
                 )
                 for version in some
             )
-            record(
-                action="queue.rework",
-                actor=user,
-                team=queue.team,
-                target=queue.public_id,
-                address=address,
-                items=len(some),
-                batch=batch.public_id,
-            )
+            facts = {"items": len(some), "batch": batch.public_id}
+            auditing.note("queue.rework", queue, user, address, **facts)
         made.append(batch)
     return made
 

@@ -11,10 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from batchsite.accounts.people import record
 from jobs.refusals import Refused
 from jobs.row_checks.parameters import bad, string
 
+from .auditing import note
 from .models import Rubric, RubricVersion
 from .questions import Question, read
 
@@ -42,7 +42,7 @@ def create_rubric(
                 questions_text=_text(questions),
                 created_by=user,
             )
-            _record("rubric.create", rubric, user, address)
+            note("rubric.create", rubric, user, address)
     except IntegrityError:
         if not Rubric.objects.filter(team=team, name=name).exists():
             raise
@@ -79,7 +79,7 @@ def change_rubric(
                 questions_text=text,
                 created_by=user,
             )
-        _record("rubric.change", rubric, user, address, version=version.number)
+        note("rubric.change", rubric, user, address, version=version.number)
     return version
 
 
@@ -91,7 +91,7 @@ def rename_rubric(
     try:
         with transaction.atomic():
             Rubric.objects.filter(pk=rubric.pk).update(name=name)
-            _record("rubric.rename", rubric, user, address, name=name)
+            note("rubric.rename", rubric, user, address, name=name)
     except IntegrityError:
         raise bad("name", "the team has a rubric of this name.") from None
     rubric.name = name
@@ -105,7 +105,7 @@ def archive_rubric(
         rows = Rubric.objects.filter(pk=rubric.pk, archived_at__isnull=archived)
         if rows.update(archived_at=timezone.now() if archived else None):
             action = "rubric.archive" if archived else "rubric.restore"
-            _record(action, rubric, user, address)
+            note(action, rubric, user, address)
     rubric.refresh_from_db()
 
 
@@ -145,16 +145,3 @@ def read_name(param: str, value: Any) -> str:
 
 def _text(questions: Sequence[Question]) -> str:
     return json.dumps([question.as_json() for question in questions])
-
-
-def _record(
-    action: str, rubric: Rubric, user: User | None, address: str | None, **facts: Any
-) -> None:
-    record(
-        action=action,
-        actor=user,
-        team=rubric.team,
-        target=rubric.public_id,
-        address=address,
-        **facts,
-    )

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from itertools import chain
 
 from batchsite.accounts import attempts, sessions
 
@@ -68,8 +68,14 @@ CHORES: tuple[Chore, ...] = (
 
 def every() -> list[Chore]:
     """All chores, those of other apps too."""
-    added = (import_module(name).CHORES for name in extensions.chore_modules)
-    return [*CHORES, *chain.from_iterable(added)]
+    return [*CHORES, *_added()]
+
+
+@cache
+def _added() -> list[Chore]:
+    """Looked up once: a control worker asks for all of them at every beat."""
+    modules = [import_module(name) for name in extensions.chore_modules]
+    return [chore for module in modules for chore in module.CHORES]
 
 
 def do_chore(name: str) -> str:

@@ -10,24 +10,13 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from curation.ids import new_dataset_id
-from jobs.ids import may_be_id
 from jobs.models import BatchFile
 
+from .owned import OwnedQuerySet
 
-class DatasetQuerySet(models.QuerySet["Dataset"]):
-    def visible_to_team(self, team: Team) -> DatasetQuerySet:
-        """What a key of the team may see."""
-        return self.filter(team=team)
 
-    def visible_to(self, user: User) -> DatasetQuerySet:
-        """Datasets of the user's teams; all for staff."""
-        return self.filter(team__in=Team.objects.visible_to(user))
-
-    def find(self, public_id: str) -> Dataset | None:
-        """The dataset with that public id, or None."""
-        return (
-            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
-        )
+class DatasetQuerySet(OwnedQuerySet["Dataset"]):
+    pass
 
 
 class Dataset(models.Model):

@@ -8,27 +8,15 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from curation.ids import new_queue_id
-from jobs.ids import may_be_id
 
+from .owned import OwnedQuerySet
 from .rubrics import RubricVersion
 
 MOST_OVERLAP = 20
 
 
-class QueueQuerySet(models.QuerySet["ReviewQueue"]):
-    def visible_to_team(self, team: Team) -> QueueQuerySet:
-        """What a key of the team may see."""
-        return self.filter(team=team)
-
-    def visible_to(self, user: User) -> QueueQuerySet:
-        """Queues of the user's teams; all for staff."""
-        return self.filter(team__in=Team.objects.visible_to(user))
-
-    def find(self, public_id: str) -> ReviewQueue | None:
-        """The queue with that public id, or None."""
-        return (
-            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
-        )
+class QueueQuerySet(OwnedQuerySet["ReviewQueue"]):
+    pass
 
 
 class ReviewQueue(models.Model):

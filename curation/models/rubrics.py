@@ -10,23 +10,12 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from curation.ids import new_rubric_id
 from curation.questions import Question, read
-from jobs.ids import may_be_id
+
+from .owned import OwnedQuerySet
 
 
-class RubricQuerySet(models.QuerySet["Rubric"]):
-    def visible_to_team(self, team: Team) -> RubricQuerySet:
-        """What a key of the team may see."""
-        return self.filter(team=team)
-
-    def visible_to(self, user: User) -> RubricQuerySet:
-        """Rubrics of the user's teams; all for staff."""
-        return self.filter(team__in=Team.objects.visible_to(user))
-
-    def find(self, public_id: str) -> Rubric | None:
-        """The rubric with that public id, or None."""
-        return (
-            self.filter(public_id=public_id).first() if may_be_id(public_id) else None
-        )
+class RubricQuerySet(OwnedQuerySet["Rubric"]):
+    pass
 
 
 class Rubric(models.Model):

@@ -93,12 +93,9 @@ def update_batch(request: Request, batch: Batch) -> Batch:
 
 def delete_batch(request: Request, batch: Batch) -> Response:
     """Delete a batch that has ended; it can be restored for a month."""
-    try:
-        removal.delete_batch(
-            batch=batch, user=caller(request).user, address=client_address(request)
-        )
-    except removal.NotNow as error:
-        raise ApiError(str(error), status=409, retry=False) from error
+    removal.delete_batch(
+        batch=batch, user=caller(request).user, address=client_address(request)
+    )
     return Response({"id": batch.public_id, "object": "batch", "deleted": True})
 
 
@@ -109,12 +106,9 @@ def batch_restore(request: Request, batch_id: str) -> Response:
     batch = Batch.objects.filter(team=caller(request).team).find(batch_id)
     if batch is None:
         raise unknown_batch(batch_id)
-    try:
-        batch = removal.restore_batch(
-            batch=batch, user=caller(request).user, address=client_address(request)
-        )
-    except removal.NotNow as error:
-        raise ApiError(str(error), status=409, retry=False) from error
+    batch = removal.restore_batch(
+        batch=batch, user=caller(request).user, address=client_address(request)
+    )
     return shown(batch)
 
 

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from jobs import disks
 from jobs.lifecycle import CannotCancel
 from jobs.limits import LimitReached
+from jobs.removal import NotNow
 from jobs.submit import Refused
 
 # What the client sent is quoted in messages up to this many characters.
@@ -150,7 +151,7 @@ def as_api_error(error: Exception, request: HttpRequest) -> ApiError | None:
             return as_api_error(disks.NoRoom("a disk is full"), request)
         case Refused():
             return ApiError(error.message, param=error.param, code=error.code)
-        case CannotCancel():
+        case CannotCancel() | NotNow():
             return ApiError(str(error), status=409, retry=False)
         case Http404():
             return ApiError(invalid_url(request), status=404)

@@ -185,7 +185,10 @@ def _lineage(batch: Batch) -> dict[str, Any]:
         # Only what has ended is run again.
         return {"parent": batch.parent}
     children = list(
-        batch.children.select_related("input_file").order_by("pk")[: SHOWN_RETRIES + 1]
+        Batch.objects.filter(parent=batch)
+        .kept()
+        .select_related("input_file")
+        .order_by("pk")[: SHOWN_RETRIES + 1]
     )
     return {
         "parent": batch.parent,

@@ -253,6 +253,7 @@ def failures(teams: Sequence[int]) -> list[Failures]:
         FailureCount.objects.filter(
             hour__gte=hour_of(timezone.now() - DAY),
             batch__team__in=teams,
+            batch__deleted_at__isnull=True,
         )
         .exclude(error_class__in=NEVER_RAN)
         .values("error_class", "batch__model")

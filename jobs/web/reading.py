@@ -58,7 +58,7 @@ def candidates(batch: Batch) -> list[Batch]:
         kin |= Q(pk=batch.parent_id)
     if batch.input_file_id:
         kin |= Q(input_file=batch.input_file_id)
-    found = Batch.objects.filter(kin, team=batch.team).exclude(pk=batch.pk)
+    found = Batch.objects.filter(kin, team=batch.team).kept().exclude(pk=batch.pk)
     return list(found.select_related("input_file").order_by("-pk")[:CANDIDATES])
 
 

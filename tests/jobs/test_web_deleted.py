@@ -9,8 +9,9 @@ from django.test import Client
 from batchsite.accounts.models import User
 from jobs import removal
 from jobs.models import Batch
-from jobs.web import deleted
+from jobs.web import deleted, overview, reading
 from tests.conftest import MakeBatch
+from tests.web import rows
 
 pytestmark = pytest.mark.django_db
 DELETED = "/batches/deleted/"
@@ -142,3 +143,25 @@ def test_home_counts_what_is_there(signed_in: Client, ended: Batch) -> None:
     assert completed() == 1
     post(signed_in, at(ended, "delete/"))
     assert completed() == 0
+
+
+def test_other_pages_do_not_lead_to_it(
+    signed_in: Client, ended: Batch, make_batch: MakeBatch, owner: User
+) -> None:
+    child = make_batch(name="grandchild", status="in_progress", total=2, parent=ended)
+    rows.answer(child, [rows.chat("yes")], failed=[rows.CONTEXT_ERROR])
+    Batch.objects.filter(pk=child.pk).update(
+        status="completed", closing_reason="done", closed_at=child.created_at
+    )
+
+    def seen() -> tuple[int, int, bool]:
+        page = signed_in.get(at(ended))
+        return (
+            len(overview.failures(overview.teams_of(owner))),
+            len(reading.candidates(ended)),
+            "grandchild" in page.content.decode(),
+        )
+
+    assert seen() == (1, 1, True)
+    removal.delete_batch(batch=child, user=owner)
+    assert seen() == (0, 0, False)
