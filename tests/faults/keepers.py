@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from batchsite.management.commands.up import web_server
+from jobs.cluster import GIVE_UP
 from jobs.processes import children, start_time
 from tests.postgres import free_port
 from tests.site import ROOT, Process, Site, wait_for
@@ -134,8 +135,7 @@ class Keepers:
             process = self.kept[name].process
             assert process is not None
             process.signal(signal.SIGTERM)
-            # A process that was started a moment ago may not handle signals yet.
-            assert process.wait(timeout=60) in (0, -signal.SIGTERM), process.log()
+            assert _ended_well(process), process.log()
         assert self.site.left_over() == {}
 
     def whole(self) -> bool:
@@ -164,6 +164,18 @@ class Keepers:
         """The engine's API server; 0 while there is none."""
         below = [pid for pid in children(self.kept["host"].pid) if _is_engine(pid)]
         return min(below, default=0)
+
+
+def _ended_well(process: Process) -> bool:
+    """Whether a process that was told to stop did so.
+
+    One that was started a moment ago may not handle signals yet. A worker whose pusher
+    or monitor was killed a moment ago was about to give up, and may have come to it.
+    """
+    code = process.wait(timeout=60)
+    if code == GIVE_UP:
+        return "the cluster's pusher or monitor died" in process.log()
+    return code in (0, -signal.SIGTERM)
 
 
 def _is_engine(pid: int) -> bool:
