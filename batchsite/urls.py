@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
+from curation.web.urls import feed_urls, review_urls, rubric_urls
 from jobs.api.urls import api_urls
 from jobs.web.model_urls import model_urls
 from jobs.web.urls import job_urls
@@ -19,5 +20,8 @@ urlpatterns = [
     path("teams/", include(team_urls)),
     path("teams/", include(webhook_urls)),
     path("models/", include(model_urls)),
+    path("reviews/", include(review_urls)),
+    path("rubrics/", include(rubric_urls)),
+    path("", include(feed_urls)),
     path("", include(job_urls)),
 ]

@@ -14,3 +14,4 @@ class CurationConfig(AppConfig):
     def ready(self) -> None:
         """Join the batch service."""
         extensions.chore_modules.append("curation.chores")
+        extensions.result_acts.append("curation.web.feeds.result_act")

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from jobs.chores import Chore
 
-from . import rework
+from . import feeding, rework
 
-CHORES: tuple[Chore, ...] = (Chore("reworked items", 10, rework.wanted, rework.run),)
+CHORES: tuple[Chore, ...] = (
+    Chore("answers to review", 3, feeding.wanted, feeding.run),
+    Chore("reworked items", 10, rework.wanted, rework.run),
+)

@@ -61,6 +61,11 @@ class PositionBias:
     share: float
     p: float
 
+    @property
+    def decided(self) -> int:
+        """How many comparisons somebody won."""
+        return self.left + self.right
+
 
 @dataclass(frozen=True, slots=True)
 class Strength:

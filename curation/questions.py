@@ -171,7 +171,9 @@ def _question(param: str, value: Any) -> Question:
         title=_line(f"{param}.title", given["title"], TITLE_LENGTH),
         help=_text(f"{param}.help", given.get("help", ""), HELP_LENGTH),
         required=flag(f"{param}.required", given.get("required", True)),
-        options=_options(f"{param}.options", given.get("options", [])),
+        options=_options(f"{param}.options", given["options"])
+        if "options" in given
+        else (),
         low=low,
         high=high,
         goal=choice(f"{param}.goal", given["goal"], GOALS) if "goal" in given else "",
@@ -212,6 +214,8 @@ def _schema(param: str, value: Any) -> str:
 def _options(param: str, value: Any) -> tuple[Option, ...]:
     if not isinstance(value, list):
         raise bad(param, "expected an array.", "invalid_type")
+    if not value:
+        raise bad(param, "it has an option at least.", "empty_array")
     if len(value) > OPTIONS_MOST:
         why = f"{len(value):,} options are given, {OPTIONS_MOST} are allowed."
         raise bad(param, why, "array_above_max_length")

@@ -216,11 +216,13 @@ def add_items(
     user: User | None,
     assigned_to: User | None = None,
     address: str | None = None,
+    noted: bool = True,
 ) -> Added:
     """Put answers into the queue, each once however often it is sent.
 
     The answers are copied: they outlive their batches. In slices, each a transaction;
-    what is there already is left out, so that a feed that was cut off goes on.
+    what is there already is left out, so that a feed that was cut off goes on. `noted`:
+    in the audit log.
     """
     coming = iter(subjects)
     done = Added()
@@ -231,7 +233,7 @@ def add_items(
             done.known + part.known,
             done.without_answer + part.without_answer,
         )
-    if done.added:
+    if done.added and noted:
         note("queue.feed", queue, user, address, items=done.added)
     return done
 
@@ -382,20 +384,28 @@ def same_requests(batches: Sequence[Batch]) -> Iterator[Subject]:
     """Answers of several batches to the requests that all of them have, by custom_id."""
     first, *others = batches
     for results in _slices(first, None):
-        ids = [result.request.custom_id for result in results]
-        columns = [
-            {
-                other.request.custom_id: other
-                for other in Result.objects.filter(
-                    batch=batch, request__custom_id__in=ids
-                ).select_related("request", "batch")
-            }
-            for batch in others
-        ]
-        for result in results:
-            code = result.request.custom_id
-            if all(code in column for column in columns):
-                yield Subject([result, *(column[code] for column in columns)])
+        yield from beside(results, others)
+
+
+def beside(results: Sequence[Result], others: Sequence[Batch]) -> Iterator[Subject]:
+    """Each of one batch's results with those of the others to the same request.
+
+    What one of the others lacks is left out; without others each stands alone.
+    """
+    ids = [result.request.custom_id for result in results]
+    columns = [
+        {
+            other.request.custom_id: other
+            for other in Result.objects.filter(
+                batch=batch, request__custom_id__in=ids
+            ).select_related("request", "batch")
+        }
+        for batch in others
+    ]
+    for result in results:
+        code = result.request.custom_id
+        if all(code in column for column in columns):
+            yield Subject([result, *(column[code] for column in columns)])
 
 
 def _slices(batch: Batch, indexes: Iterable[int] | None) -> Iterator[list[Result]]:

@@ -133,6 +133,34 @@ def open_item(*, item: ReviewItem, user: User) -> Work:
     return work
 
 
+def look_back(*, item: ReviewItem, user: User) -> Work:
+    """What the person has said of the item, to be read or changed; it holds nothing.
+
+    NotYours for somebody who never opened the item's newest version.
+    """
+    mine = Response.objects.filter(version=item.version_id, user=user)
+    response = mine.select_related("version").first()
+    if response is None:
+        raise NotYours("You have not judged this item.")
+    version = response.version
+    return Work(item, version, list(version.candidates.all()), response)
+
+
+def beside(work: Work) -> tuple[ReviewItem | None, ReviewItem | None]:
+    """The items that the person opened in the queue before this one, and after it."""
+    opened = Response.objects.filter(
+        user=work.response.user_id,
+        version__item__queue=work.item.queue_id,
+        version=F("version__item__version"),
+    ).select_related("version__item")
+    before = opened.filter(pk__lt=work.response.pk).order_by("-pk").first()
+    after = opened.filter(pk__gt=work.response.pk).order_by("pk").first()
+    return (
+        before.version.item if before else None,
+        after.version.item if after else None,
+    )
+
+
 def _check_open(queue: ReviewQueue) -> None:
     if queue.state != ReviewQueue.State.ACTIVE:
         raise NotOpen(f"This queue is {queue.state}.")

@@ -6,5 +6,40 @@ Names and not objects: who needs none of it imports none of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from batchsite.accounts.models import User
+    from jobs.models import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class ResultAct:
+    """Something to do with results: `address` takes `row` several times, or the filter
+    of the page of results, as that page's own address has it."""
+
+    words: str
+    address: str
+
+
 # Modules with a tuple CHORES of jobs.chores.Chore.
 chore_modules: list[str] = []
+# Functions of (user, batch) that return a ResultAct, or None where it is not for them.
+result_acts: list[str] = []
+
+
+def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
+    """What that person may do with results of the batch, beside what jobs itself offers."""
+    found = (_named(name)(user, batch) for name in result_acts)
+    return [act for act in found if act is not None]
+
+
+@cache
+def _named(name: str) -> Callable[..., Any]:
+    named: Callable[..., Any] = import_string(name)
+    return named

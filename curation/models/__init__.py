@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from .datasets import Dataset, DatasetVersion
+from .feeds import Choosing, Feed, FeedRule
 from .items import (
     Candidate,
     Claim,
@@ -18,9 +19,12 @@ from .rubrics import Rubric, RubricVersion
 
 __all__ = [
     "Candidate",
+    "Choosing",
     "Claim",
     "Dataset",
     "DatasetVersion",
+    "Feed",
+    "FeedRule",
     "ItemVersion",
     "Resolution",
     "Response",

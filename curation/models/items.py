@@ -26,6 +26,12 @@ class ItemQuerySet(models.QuerySet["ReviewItem"]):
             self.filter(public_id=public_id).first() if may_be_id(public_id) else None
         )
 
+    def by_custom_id(self, custom_id: str) -> ItemQuerySet:
+        """Those whose newest version is of a request of that name."""
+        if not custom_id or "\0" in custom_id:
+            return self.none()
+        return self.filter(version__custom_id=custom_id).order_by("id")
+
     def waiting(self, queue: ReviewQueue) -> ItemQuerySet:
         """Those that are still to be judged, the most urgent first, by their index."""
         open_ones = words_of("state", "pending", "in_progress")
@@ -37,6 +43,13 @@ class ItemQuerySet(models.QuerySet["ReviewItem"]):
         """Those that wait for a person's word, the furthest apart first, by their index."""
         waiting = words_of("state", "awaiting_resolution")
         return self.filter(waiting, queue=queue).order_by("-severity", "id")
+
+    def behind(self, item: ReviewItem, *, by_severity: bool = False) -> ItemQuerySet:
+        """Those that follow the item in the order of `disputed`, or of their age."""
+        if not by_severity:
+            return self.filter(pk__gt=item.pk)
+        same = Q(severity=item.severity, pk__gt=item.pk)
+        return self.filter(Q(severity__lt=item.severity) | same)
 
     def for_reviewer(self, user: User) -> ItemQuerySet:
         """Those that the person has neither judged nor skipped, and may."""

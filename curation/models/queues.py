@@ -16,7 +16,9 @@ MOST_OVERLAP = 20
 
 
 class QueueQuerySet(OwnedQuerySet["ReviewQueue"]):
-    pass
+    def live(self) -> QueueQuerySet:
+        """Those that are open or paused."""
+        return self.exclude(state=ReviewQueue.State.ARCHIVED)
 
 
 class ReviewQueue(models.Model):

@@ -5,6 +5,7 @@ import json
 from functools import cached_property
 
 from django.db import models
+from django.db.models import Count
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
@@ -15,7 +16,18 @@ from .owned import OwnedQuerySet
 
 
 class RubricQuerySet(OwnedQuerySet["Rubric"]):
-    pass
+    def with_counts(self) -> RubricQuerySet:
+        """With `version_count`, and `queue_count` of the queues that ask any version."""
+        return self.annotate(
+            version_count=Count("versions", distinct=True),
+            queue_count=Count("versions__queues", distinct=True),
+        )
+
+
+class RubricVersionQuerySet(models.QuerySet["RubricVersion"]):
+    def with_counts(self) -> RubricVersionQuerySet:
+        """With `queue_count`, of the queues that ask it."""
+        return self.annotate(queue_count=Count("queues"))
 
 
 class Rubric(models.Model):
@@ -67,6 +79,8 @@ class RubricVersion(models.Model):
         User, models.SET_NULL, null=True, blank=True, related_name="rubric_versions"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RubricVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-number"]

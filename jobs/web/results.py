@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from jobs import result_search
+from jobs import extensions, result_search
 from jobs.access import get_batch, person
 from jobs.models import Batch, Result
 
@@ -41,6 +41,7 @@ def result_list(request: HttpRequest, code: str) -> HttpResponse:
         "other": other,
         "other_problem": problem,
         "candidates": reading.candidates(batch),
+        "acts": extensions.acts_with_results(person(request), batch),
     }
     ctx |= _found(request, batch, form, other)
     return page(request, "jobs/result_list.html", ctx)

@@ -41,7 +41,7 @@
     for (const control of controls.flatMap((found) => [...document.querySelectorAll(found)])) {
       if (control.dataset.key === event.key && !control.disabled) {
         event.preventDefault();
-        if (control.matches("input")) control.focus();
+        if (control.matches("input, textarea")) control.focus();
         else control.click();
         return;
       }

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from . import feeds, items, queues, review, rubrics
+
+# included under reviews/
+review_urls: list[URLPattern] = [
+    path("", queues.queue_list, name="queue-list"),
+    path("new/", queues.queue_new, name="queue-new"),
+    path("<str:code>/", queues.queue_detail, name="queue-detail"),
+    path("<str:code>/agreement/", queues.queue_quality, name="queue-quality"),
+    path("<str:code>/settings/", queues.queue_settings, name="queue-settings"),
+    path("<str:code>/state/", queues.queue_state, name="queue-state"),
+    path("<str:code>/rules/", feeds.rule_add, name="queue-rule-add"),
+    path(
+        "<str:code>/rules/<int:key>/remove/",
+        feeds.rule_remove,
+        name="queue-rule-remove",
+    ),
+    path("<str:code>/items/", items.item_list, name="queue-items"),
+    path("<str:code>/items/change/", items.item_bulk, name="item-bulk"),
+    path("<str:code>/items/<str:item>/", items.item_detail, name="item-detail"),
+    path("<str:code>/items/<str:item>/decide/", items.item_decide, name="item-decide"),
+    path("<str:code>/items/<str:item>/review/", review.review_item, name="review-item"),
+    path("<str:code>/items/<str:item>/diff/", review.review_diff, name="review-diff"),
+    path("<str:code>/review/", review.review, name="review"),
+    path("<str:code>/review/undo/", review.review_undo, name="review-undo"),
+    path("<str:code>/review/jump/", review.review_jump, name="review-jump"),
+]
+
+# included under rubrics/
+rubric_urls: list[URLPattern] = [
+    path("", rubrics.rubric_list, name="rubric-list"),
+    path("new/", rubrics.rubric_new, name="rubric-new"),
+    path("preview/", rubrics.rubric_preview, name="rubric-preview"),
+    path("import/", rubrics.rubric_import, name="rubric-import"),
+    path("<str:code>/", rubrics.rubric_detail, name="rubric-detail"),
+    path("<str:code>/export/", rubrics.rubric_export, name="rubric-export"),
+    path("<str:code>/archive/", rubrics.rubric_archive, name="rubric-archive"),
+]
+
+# included at the root
+feed_urls: list[URLPattern] = [
+    path("batches/<str:code>/to-review/", feeds.feed_new, name="feed-new"),
+]
