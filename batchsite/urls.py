@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
+from curation.api.urls import curation_api_urls
 from curation.web.urls import feed_urls, review_urls, rubric_urls
 from jobs.api.urls import api_urls
 from jobs.web.model_urls import model_urls
@@ -15,6 +16,8 @@ admin.autodiscover()
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    # Before the rest of the API, which knows no other path.
+    path("v1/curation/", include(curation_api_urls)),
     path("v1/", include(api_urls)),
     path("", include(account_urls)),
     path("teams/", include(team_urls)),

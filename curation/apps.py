@@ -14,4 +14,5 @@ class CurationConfig(AppConfig):
     def ready(self) -> None:
         """Join the batch service."""
         extensions.chore_modules.append("curation.chores")
+        extensions.api_schemas.append("curation.api.schema")
         extensions.result_acts.append("curation.web.feeds.result_act")

@@ -22,6 +22,7 @@ from django.utils import timezone
 from batchsite.accounts.models import User
 from batchsite.accounts.permissions import user_may
 from jobs.models.engines import database_time
+from jobs.refusals import NotForThem, NotNow
 from jobs.row_checks.parameters import bad
 
 from . import resolving
@@ -49,19 +50,19 @@ LONGEST_LOOK = 1800.0
 State = ReviewItem.State
 
 
-class NotOpen(Exception):
+class NotOpen(NotNow):
     """The queue, or the item, takes no judgements just now; the message says why."""
 
 
-class NotYours(Exception):
+class NotYours(NotForThem):
     """The person may not judge this; the message says why."""
 
 
-class EnoughJudged(Exception):
+class EnoughJudged(NotNow):
     """Enough others have judged it meanwhile; what was said is kept as a draft."""
 
 
-class NothingToUndo(Exception):
+class NothingToUndo(NotNow):
     """There is nothing that could be taken back; the message says why."""
 
 

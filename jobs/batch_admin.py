@@ -24,7 +24,7 @@ from batchsite.accounts.admin_parts import (
     unsure,
 )
 
-from . import changes, lifecycle, removal, retry, submit
+from . import changes, removal, retry, submit
 from .admin_tables import (
     Changeable,
     OfBatch,
@@ -49,11 +49,11 @@ from .models import (
     ThroughputSample,
     WebhookDelivery,
 )
-from .refusals import Refused
+from .refusals import NotNow, Refused
 from .templatetags.figures import EVENT_WORDS
 
 Endpoints = words_filter("endpoint", "endpoint", {name: name for name in ENDPOINTS})
-REFUSALS = (lifecycle.CannotCancel, changes.TooLate, removal.NotNow, Refused)
+REFUSALS = (NotNow, Refused)
 CANCEL = Question(
     "Cancel batches",
     "They start no more requests and end within a minute. Results are kept and written"

@@ -17,7 +17,7 @@ from batchsite.accounts.models import User
 from batchsite.accounts.people import record
 
 from .models import Batch, BatchEvent, Chunk
-from .refusals import Refused
+from .refusals import NotNow, Refused
 from .tasks import poke_engines
 
 # While a batch is in one of these, its order, pause and deadline mean something.
@@ -33,7 +33,7 @@ TAG_LENGTH = 50
 KINDS = ("changed", "priority", "paused", "resumed", "deadline")
 
 
-class TooLate(Exception):
+class TooLate(NotNow):
     """The batch is in a status in which this cannot be changed any more."""
 
     def __init__(self, what: str, status: str) -> None:

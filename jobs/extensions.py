@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
@@ -29,6 +30,8 @@ class ResultAct:
 
 # Modules with a tuple CHORES of jobs.chores.Chore.
 chore_modules: list[str] = []
+# Modules with OPERATIONS and SCHEMAS of the API's description, as jobs.api.schema has them.
+api_schemas: list[str] = []
 # Functions of (user, batch) that return a ResultAct, or None where it is not for them.
 result_acts: list[str] = []
 
@@ -37,6 +40,11 @@ def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
     """What that person may do with results of the batch, beside what jobs itself offers."""
     found = (_named(name)(user, batch) for name in result_acts)
     return [act for act in found if act is not None]
+
+
+def described() -> list[Any]:
+    """The modules that describe more of the API."""
+    return [import_module(name) for name in api_schemas]
 
 
 @cache

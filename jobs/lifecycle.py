@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from . import outbox
 from .models import Batch, BatchEvent
+from .refusals import NotNow
 
 Status = Batch.Status
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -29,7 +30,7 @@ TOLD = {Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED}
 STALL_ENDED = "stall_ended"
 
 
-class CannotCancel(Exception):
+class CannotCancel(NotNow):
     """The batch is in a status from which it cannot be cancelled."""
 
     def __init__(self, status: str) -> None:

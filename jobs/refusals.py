@@ -14,3 +14,11 @@ class Refused(Exception):
         self.message = message
         self.param = param
         self.code = code
+
+
+class NotNow(Exception):
+    """What it is about is in no state for it; the message says in which it is. A 409."""
+
+
+class NotForThem(Exception):
+    """The person may do this, and not with this very object; the message says why. A 403."""

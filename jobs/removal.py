@@ -32,6 +32,7 @@ from .models import (
     ThroughputSample,
     WebhookDelivery,
 )
+from .refusals import NotNow
 
 # A chore ends within a minute; what is left waits for the next turn.
 TURN_SECONDS = 45
@@ -39,10 +40,6 @@ TURN_SECONDS = 45
 REQUESTS_AT_ONCE = 250
 ROWS_AT_ONCE = 1000
 ACTIONS = {"deleted": "delete", "restored": "restore"}
-
-
-class NotNow(Exception):
-    """The batch is in no state for it; the message says in which it is."""
 
 
 def delete_batch(

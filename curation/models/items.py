@@ -26,6 +26,12 @@ class ItemQuerySet(models.QuerySet["ReviewItem"]):
             self.filter(public_id=public_id).first() if may_be_id(public_id) else None
         )
 
+    def for_api(self) -> ItemQuerySet:
+        """With what an item's object names."""
+        return self.select_related(
+            "queue__team", "queue__rubric_version__rubric", "version", "assigned_to"
+        )
+
     def by_custom_id(self, custom_id: str) -> ItemQuerySet:
         """Those whose newest version is of a request of that name."""
         if not custom_id or "\0" in custom_id:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
-from curation import resolving, reviewing, tending
+from curation import resolving, reviewing, standing, tending
 from curation.models import (
     Candidate,
     Resolution,
@@ -239,7 +239,7 @@ def item_decide(request: HttpRequest, code: str, item: str) -> HttpResponse:
             resolving.decide(item=found, user=person(request), answers=given, note=note)
     except Refused as refused:
         return _detail(request, found, given=given, refused=refused)
-    screen.forget_standing(queue)
+    standing.forget(queue)
     messages.success(request, "Decided.")
     if request.POST.get("then") == "next":
         following = ReviewItem.objects.disputed(queue).first()
@@ -283,7 +283,7 @@ def item_bulk(request: HttpRequest, code: str) -> HttpResponse:
                 act, "changed"
             )
             messages.success(request, f"{count} item{'s' * (count != 1)} {done}.")
-    screen.forget_standing(queue)
+    standing.forget(queue)
     back = request.POST.get("back", "")
     if len(items) == 1 and back == "item":
         return redirect("item-detail", code=code, item=items[0].public_id)

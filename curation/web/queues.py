@@ -22,13 +22,12 @@ from django.views.decorators.http import (
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team, User
-from curation import quality, queues
+from curation import quality, queues, standing
 from curation.models import Feed, Response, ReviewQueue
 from jobs.access import person
 from jobs.refusals import Refused
 from jobs.web.conditional import page
 
-from . import screen
 from .access import READ, WRITE, get_queue
 from .queue_forms import QueueForm, RuleForm, SettingsForm, defaults, initial
 
@@ -55,7 +54,7 @@ def queue_list(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(pk__lt=before.pk)
     found = list(rows.select_related("team", "rubric_version__rubric")[: QUEUES + 1])
     some = found[:QUEUES]
-    counts, said = screen.standings(some), _said_by(user, some)
+    counts, said = standing.of_all(some), _said_by(user, some)
     ctx = {
         "rows": [(queue, counts[queue.pk], said.get(queue.pk, 0)) for queue in some],
         "state": state if state in STATES else "open",
@@ -189,7 +188,7 @@ def tab_context(request: HttpRequest, queue: ReviewQueue, tab: str) -> dict[str,
     return {
         "queue": queue,
         "tab": tab,
-        "standing": screen.standing(queue),
+        "standing": standing.of(queue),
         "curates": permissions.user_may(user, queue.team, WRITE),
         "assignees": list(queue.assignees.order_by("email")),
     }

@@ -23,25 +23,19 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from curation import reviewing
+from curation import reviewing, standing
 from curation.models import ItemVersion, Response, ReviewItem, ReviewQueue
-from curation.reviewing import (
-    EnoughJudged,
-    NothingToUndo,
-    NotOpen,
-    NotYours,
-    Work,
-)
+from curation.reviewing import NotYours, Work
 from jobs.access import person
 from jobs.jsonl import quoted
-from jobs.refusals import Refused
+from jobs.refusals import NotForThem, NotNow, Refused
 from jobs.web.conditional import page
 
 from . import answers, screen
 from .access import READ, WRITE, get_item, get_queue, get_version
 
 # What stands in the way of an act; its words are for the person.
-Hindrance = (NotOpen, NotYours, EnoughJudged, NothingToUndo)
+Hindrance = (NotNow, NotForThem)
 
 
 @require_safe
@@ -152,7 +146,7 @@ def _submit(request: HttpRequest, version: ItemVersion) -> HttpResponse:
         return _screen(request, work, given=given, refused=refused)
     except Hindrance as why:
         return _next_after(request, item, f"Not counted: {_lower(str(why))}")
-    screen.forget_standing(item.queue)
+    standing.forget(item.queue)
     return _next_after(request, item, "submitted")
 
 
@@ -277,7 +271,7 @@ def review_undo(request: HttpRequest, code: str) -> HttpResponse:
             return _next(request, queue, str(why))
         messages.info(request, str(why))
         return redirect("review", code=code)
-    screen.forget_standing(queue)
+    standing.forget(queue)
     item = version.item
     item.queue = queue
     if not getattr(request, "htmx", False):

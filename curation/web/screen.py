@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from django.core.cache import cache
-from django.db.models import Count
-
 from batchsite.accounts.models import User
-from curation import reviewing
-from curation.models import Candidate, Response, ReviewItem, ReviewQueue
+from curation import reviewing, standing
+from curation.models import Candidate, Response, ReviewQueue
 from curation.questions import Question, read_answers
 from curation.reviewing import Work
 from jobs.answer_text import messages_of, parsed, question_of, text_of
@@ -25,9 +22,7 @@ from jobs.web.worddiff import Piece, differences
 
 from . import answers
 
-COUNTED_FOR = 5
 EVENTS_SHOWN = 50
-State = ReviewItem.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,64 +35,6 @@ class Shown:
     model: str
     finish_reason: str
     cut_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a queue is; `share` is of its items that are done, 0 to 1."""
-
-    total: int
-    waiting: int
-    disputed: int
-    done: int
-
-    @property
-    def share(self) -> float:
-        """Of what is to be judged, how much is."""
-        return self.done / self.total if self.total else 0.0
-
-    @property
-    def percent(self) -> str:
-        """The share as the width of a bar, in hundredths."""
-        return f"{self.share * 100:.2f}"
-
-
-def standing(queue: ReviewQueue) -> Standing:
-    """The queue's items by what they wait for; up to five seconds old."""
-    key = f"curation:standing:{queue.pk}"
-    found: Standing | None = cache.get(key)
-    if found is None:
-        found = standings([queue])[queue.pk]
-        cache.set(key, found, COUNTED_FOR)
-    return found
-
-
-def standings(queues: list[ReviewQueue]) -> dict[int, Standing]:
-    """Of each queue, by its key; one query."""
-    rows = (
-        ReviewItem.objects.filter(queue__in=queues)
-        .order_by()
-        .values_list("queue", "state")
-        .annotate(Count("id"))
-    )
-    counts: dict[int, dict[str, int]] = {queue.pk: {} for queue in queues}
-    for queue, state, count in rows:
-        counts[queue][state] = count
-    return {queue: _standing(found) for queue, found in counts.items()}
-
-
-def _standing(counts: Mapping[str, int]) -> Standing:
-    waiting = counts.get(State.PENDING, 0) + counts.get(State.IN_PROGRESS, 0)
-    disputed, done = (
-        counts.get(State.AWAITING_RESOLUTION, 0),
-        counts.get(State.COMPLETED, 0),
-    )
-    return Standing(waiting + disputed + done, waiting, disputed, done)
-
-
-def forget_standing(queue: ReviewQueue) -> None:
-    """Count anew when it is asked next."""
-    cache.delete(f"curation:standing:{queue.pk}")
 
 
 # --- one item
@@ -167,7 +104,7 @@ def frame(queue: ReviewQueue) -> dict[str, Any]:
     """What stands above each item of the queue."""
     return {
         "queue": queue,
-        "standing": standing(queue),
+        "standing": standing.of(queue),
         "guidelines": markdown.rendered(queue.guidelines[:RENDERED_TEXT]),
     }
 

@@ -13,7 +13,7 @@ from jobs.models import Batch
 
 from . import batch_params
 from .auth import caller, client_address, scope
-from .errors import ApiError, unknown_batch
+from .errors import unknown_batch
 from .paging import cursor_of, page, page_limit
 from .parsers import body_of
 from .repeats import REPLAYED, made_before, made_once
@@ -81,14 +81,11 @@ def update_batch(request: Request, batch: Batch) -> Batch:
     given = batch_params.update(body_of(request))
     checks = given.pop("checks", [])
     who = {"user": caller(request).user, "address": client_address(request)}
-    try:
-        with transaction.atomic():
-            if checks:
-                param = "batchsite.checks"
-                row_checks.add(batch=batch, checks=checks, param=param, **who)
-            return changes.update_batch(batch=batch, **who, **given)
-    except changes.TooLate as error:
-        raise ApiError(str(error), status=409, retry=False) from error
+    with transaction.atomic():
+        if checks:
+            param = "batchsite.checks"
+            row_checks.add(batch=batch, checks=checks, param=param, **who)
+        return changes.update_batch(batch=batch, **who, **given)
 
 
 def delete_batch(request: Request, batch: Batch) -> Response:

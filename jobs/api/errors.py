@@ -14,10 +14,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from jobs import disks
-from jobs.lifecycle import CannotCancel
 from jobs.limits import LimitReached
-from jobs.removal import NotNow
-from jobs.submit import Refused
+from jobs.refusals import NotForThem, NotNow, Refused
 
 # What the client sent is quoted in messages up to this many characters.
 QUOTED = 200
@@ -151,8 +149,11 @@ def as_api_error(error: Exception, request: HttpRequest) -> ApiError | None:
             return as_api_error(disks.NoRoom("a disk is full"), request)
         case Refused():
             return ApiError(error.message, param=error.param, code=error.code)
-        case CannotCancel() | NotNow():
+        case NotNow():
             return ApiError(str(error), status=409, retry=False)
+        case NotForThem():
+            code = "insufficient_permissions"
+            return ApiError(str(error), status=403, code=code)
         case Http404():
             return ApiError(invalid_url(request), status=404)
         case PermissionDenied():

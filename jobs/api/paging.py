@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from rest_framework.request import Request
-
-from jobs.models import Batch, BatchFile
 
 from .errors import ApiError, quoted
 from .params import integer
 
-Row = TypeVar("Row", Batch, BatchFile)
+Row = TypeVar("Row", bound=Model)
 
 
 def page_limit(request: Request, *, default: int, most: int) -> int:

@@ -21,7 +21,7 @@ from batchsite.accounts.models import User
 from jobs import changes, lifecycle, removal, retry, submit
 from jobs.access import person
 from jobs.models import Batch, SavedView
-from jobs.refusals import Refused
+from jobs.refusals import NotNow, Refused
 from jobs.templatetags.figures import title_of
 
 from . import deleted, spreadsheets
@@ -110,7 +110,7 @@ def _one(request: HttpRequest, user: User, batch: Batch, do: str) -> str:
         return f"it is {refused.status.replace('_', ' ')}"
     except Refused as refused:
         return refused.message
-    except (changes.TooLate, removal.NotNow) as late:
+    except NotNow as late:
         return str(late)
     return ""
 

@@ -17,6 +17,7 @@ from batchsite.accounts.addresses import client_address
 from jobs import removal
 from jobs.access import get_batch, get_deleted_batch, person
 from jobs.models import Batch
+from jobs.refusals import NotNow
 from jobs.templatetags.figures import title_of
 
 from .conditional import page
@@ -73,7 +74,7 @@ def batch_delete(request: HttpRequest, code: str) -> HttpResponse:
         return redirect("batch-detail", code=batch.public_id)
     try:
         removal.delete_batch(batch=batch, **_who(request))
-    except removal.NotNow as refused:
+    except NotNow as refused:
         messages.warning(request, str(refused))
         return redirect("batch-detail", code=batch.public_id)
     messages.success(
@@ -94,7 +95,7 @@ def batch_restore(request: HttpRequest, code: str) -> HttpResponse:
     batch = get_deleted_batch(request, code, right="batches:write")
     try:
         removal.restore_batch(batch=batch, **_who(request))
-    except removal.NotNow as refused:
+    except NotNow as refused:
         messages.warning(request, str(refused))
         return redirect("batch-deleted-list")
     messages.success(request, "The batch is back, with all that it had.")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from jobs.api.schema.document import OPERATIONS, document
+from jobs.api.schema.document import document, operations
 from tests.inputs import chat_lines
 from tests.web_server import WebServer
 
@@ -25,7 +25,7 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
-CALLS = [(path, method) for path, methods in OPERATIONS.items() for method in methods]
+CALLS = [(path, method) for path, methods in operations().items() for method in methods]
 MODES = [*schemathesis.GenerationMode]
 
 

@@ -25,6 +25,7 @@ from jobs.models import (
     ThroughputSample,
     Usage,
 )
+from jobs.refusals import NotNow
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client, error_of
 from tests.web import rows
@@ -118,7 +119,7 @@ def test_what_has_not_ended_is_not_deleted(
     make_batch: MakeBatch, status: str, owner: User
 ) -> None:
     batch = make_batch(status=status)
-    with pytest.raises(removal.NotNow, match=f"'{status}': cancel it first"):
+    with pytest.raises(NotNow, match=f"'{status}': cancel it first"):
         removal.delete_batch(batch=batch, user=owner)
     assert Batch.objects.visible_to(owner).get() == batch
     assert not batch.events.exists()
@@ -143,7 +144,7 @@ def test_nothing_is_left_when_the_time_is_over(
     child = make_batch(parent=ended, status="completed")
     removal.delete_batch(batch=ended, user=owner)
     over(ended)
-    with pytest.raises(removal.NotNow, match="being removed"):
+    with pytest.raises(NotNow, match="being removed"):
         removal.restore_batch(batch=ended, user=owner)
     input_file = ended.input_file
     assert input_file
@@ -193,7 +194,7 @@ def test_use_is_counted_before_a_batch_goes(ended: Batch, owner: User) -> None:
 
 
 def test_only_what_is_deleted_is_removed(ended: Batch, owner: User) -> None:
-    with pytest.raises(removal.NotNow, match="delete it first"):
+    with pytest.raises(NotNow, match="delete it first"):
         removal.remove_at_once(batch=ended, user=owner)
     assert not removal.wanted()
 

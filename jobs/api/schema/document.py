@@ -26,6 +26,8 @@ from rest_framework.decorators import (
 )
 from rest_framework.request import Request
 
+from jobs import extensions
+
 from . import batches, files
 from .objects import SCHEMAS, Schema
 from .operation import ERRORS, JSON, error_response, operation
@@ -38,15 +40,33 @@ ITSELF = operation(
     errors=(),
     open_to_all=True,
 )
-OPERATIONS: dict[str, dict[str, Schema]] = {
+OWN: dict[str, dict[str, Schema]] = {
     **files.OPERATIONS,
     **batches.OPERATIONS,
     "/v1/openapi.json": {"GET": ITSELF},
 }
 
 
+@functools.cache
+def operations() -> dict[str, dict[str, Schema]]:
+    """Every operation by its path and method, those of other apps too."""
+    found = dict(OWN)
+    for module in extensions.described():
+        found |= module.OPERATIONS
+    return found
+
+
+@functools.cache
+def schemas() -> dict[str, Schema]:
+    """Every named object, those of other apps too."""
+    found = dict(SCHEMAS)
+    for module in extensions.described():
+        found |= module.SCHEMAS
+    return found
+
+
 class DescribedSchema(AutoSchema):
-    """DEFAULT_SCHEMA_CLASS: operations come from OPERATIONS, not from serializers."""
+    """DEFAULT_SCHEMA_CLASS: operations come from `operations`, not from serializers."""
 
     def get_operation(
         self,
@@ -57,7 +77,7 @@ class DescribedSchema(AutoSchema):
         registry: Any,
     ) -> Schema | None:
         """The operation, or None and a warning for a route that nobody described."""
-        found = OPERATIONS.get(path, {}).get(method)
+        found = operations().get(path, {}).get(method)
         if found is None:
             warn(f"{method} {path} is not described in jobs/api/schema")
             return None
@@ -70,7 +90,7 @@ _making = threading.Lock()
 def add_components(result: Schema, **kwargs: Any) -> Schema:
     """A hook of drf-spectacular: put in what the operations refer to."""
     result["components"] = {
-        "schemas": SCHEMAS,
+        "schemas": schemas(),
         "responses": {f"Error{status}": error_response(status) for status in ERRORS},
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer"},
