@@ -32,7 +32,7 @@ from jobs.refusals import NotForThem, NotNow, Refused
 from jobs.web.conditional import page
 
 from . import answers, screen
-from .access import READ, WRITE, get_item, get_queue, get_version
+from .access import WRITE, get_item, get_queue, get_version
 
 # What stands in the way of an act; its words are for the person.
 Hindrance = (NotNow, NotForThem)
@@ -283,7 +283,7 @@ def review_undo(request: HttpRequest, code: str) -> HttpResponse:
 @login_required
 def review_diff(request: HttpRequest, code: str, item: str) -> HttpResponse:
     """A correction as it is typed, against the answer, and whether it fits its schema."""
-    queue = get_queue(request, code, right=READ)
+    queue = get_queue(request, code, right=WRITE)
     found = get_item(queue, item)
     version = get_version(found, request.POST.get("version", ""))
     asked = [q for q in queue.rubric_version.questions if q.type == "correction"]

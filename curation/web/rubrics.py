@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.text import slugify
@@ -181,6 +182,8 @@ def _preview(cards: list[Card]) -> dict[str, Any]:
 @login_required
 def rubric_preview(request: HttpRequest) -> HttpResponse:
     """What is typed in the editor, as reviewers would see it."""
+    if not permissions.teams_where(person(request), WRITE).exists():
+        raise PermissionDenied(permissions.refusal(WRITE))
     cards = rubric_form.posted(request.POST)
     return render(request, "curation/_rubric_preview.html", _preview(cards))
 

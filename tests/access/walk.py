@@ -16,9 +16,11 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
+from curation import datasets, feeding, queues, rubrics
+from curation.questions import read
 from jobs import removal
 from jobs.ids import new_upload_id
-from jobs.models import Engine, SavedView, ServedModel, Upload
+from jobs.models import Batch, Engine, SavedView, ServedModel, Upload
 from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import api_client
 from tests.jobs.webhook_rows import make_delivery, make_endpoint
@@ -179,6 +181,35 @@ def home(user: User) -> Team:
     return Membership.objects.get(user=user).team
 
 
+def _curated(batch: Batch, owner: User) -> dict[str, str]:
+    """A queue of the batch's answers with what belongs to it, and a dataset."""
+    asked = [{"key": "good", "type": "boolean", "title": "Is it good?"}]
+    rubric = rubrics.create_rubric(
+        team=batch.team, name="Good", questions=read("q", asked), user=owner
+    )
+    queue = queues.create_queue(
+        team=batch.team,
+        name="Good ones",
+        kind="single",
+        rubric_version=rubric.latest,
+        user=owner,
+    )
+    queues.add_items(queue=queue, subjects=queues.answers_of(batch), user=owner)
+    rule = feeding.add_rule(queue=queue, user=owner)
+    dataset = datasets.create_dataset(team=batch.team, name="Good ones", user=owner)
+    item = queue.items.get().public_id
+    return {
+        "reviews/code": queue.public_id,
+        "queue_id": queue.public_id,
+        "items/item": item,
+        "item_id": item,
+        "rubrics/code": rubric.public_id,
+        "rubric_id": rubric.public_id,
+        "rules/key": str(rule.pk),
+        "dataset_id": dataset.public_id,
+    }
+
+
 def _values(
     team: Team, owner: User, file: MakeFile, batch: MakeBatch
 ) -> dict[str, str]:
@@ -206,7 +237,7 @@ def _values(
     guest = ensure_member(team_name=team.name, email="guest@example.com", role="viewer")
     token = create_api_key(team=team, user=owner, name="walk")
     _, _, uid, secret, _ = set_password_path(guest.user).split("/")
-    return {
+    return _curated(made, owner) | {
         "batches/code": made.public_id,
         "batch_id": made.public_id,
         "deleted": deleted.public_id,

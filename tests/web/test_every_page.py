@@ -44,6 +44,7 @@ def test_no_page_is_no_page(client: Client, owner: User, name: str) -> None:
 
     path = (
         path.replace("<int:index>", "1")
+        .replace("<str:item>", "1")
         .replace("<int:key>", "1")
         .replace("<str:start>", "x")
     )
