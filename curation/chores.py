@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from jobs.chores import Chore
 
-from . import feeding, rework
+from . import completion, feeding, rework
 
 CHORES: tuple[Chore, ...] = (
     Chore("answers to review", 3, feeding.wanted, feeding.run),
+    Chore("completed reviews", 10, completion.wanted, completion.run),
     Chore("reworked items", 10, rework.wanted, rework.run),
 )

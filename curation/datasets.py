@@ -22,7 +22,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
-from jobs import disks, file_store, limits
+from jobs import disks, file_store, limits, outbox
 from jobs.models import BatchFile
 from jobs.row_checks.parameters import bad, choice
 
@@ -256,6 +256,16 @@ def _store(
         )
         rows = parts[TRAIN].rows + parts[TEST].rows
         note("dataset.build", dataset, user, address, version=number, rows=rows)
+        outbox.put_for_team(
+            dataset.team,
+            outbox.DATASET_READY,
+            {
+                "id": dataset.public_id,
+                "version": number,
+                "rows": version.rows,
+                "test_rows": version.test_rows,
+            },
+        )
     return version
 
 

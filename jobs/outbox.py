@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import json
+import secrets
+from typing import Any
+
+from django.utils import timezone
+
+from batchsite.accounts.models import Team
 
 from .ids import event_id
 from .models import BatchEvent, WebhookDelivery, WebhookEndpoint
 
-# OpenAI's batch events, and one of ours.
+# OpenAI's batch events, and those of ours.
 PROGRESS = "batch.progress"
+REVIEW_COMPLETED = "review.completed"
+DATASET_READY = "dataset.ready"
 EVENT_TYPES = (
     "batch.completed",
     "batch.failed",
     "batch.expired",
     "batch.cancelled",
     PROGRESS,
+    REVIEW_COMPLETED,
+    DATASET_READY,
 )
 
 
@@ -57,6 +67,27 @@ def put(event: BatchEvent, kind: str) -> int:
     return len(addresses)
 
 
+def put_for_team(team: Team, kind: str, data: dict[str, Any]) -> int:
+    """Queue `kind` for the team's endpoints that want to hear of it; how many.
+
+    `data` has the id of what it is about. To be called in the transaction of the event.
+    """
+    endpoints = [
+        endpoint
+        for endpoint in WebhookEndpoint.objects.filter(team=team, disabled_at=None)
+        if wants(endpoint, kind)
+    ]
+    now = int(timezone.now().timestamp())
+    text = _text(f"evt_{secrets.token_hex(12)}", now, kind, data)
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(
+            team=team, endpoint=endpoint, type=kind, url=endpoint.url, payload=text
+        )
+        for endpoint in endpoints
+    )
+    return len(endpoints)
+
+
 def payload(event: BatchEvent, kind: str) -> str:
     """OpenAI's webhook event object as JSON text.
 
@@ -64,11 +95,16 @@ def payload(event: BatchEvent, kind: str) -> str:
     in unix seconds, type, and data with the batch's id. Progress adds its figures.
     """
     data = {"id": event.batch.public_id, **(event.data or {})}
+    created_at = int(event.created_at.timestamp())
+    return _text(event_id(event.pk), created_at, kind, data)
+
+
+def _text(id_: str, created_at: int, kind: str, data: dict[str, Any]) -> str:
     return json.dumps(
         {
-            "id": event_id(event.pk),
+            "id": id_,
             "object": "event",
-            "created_at": int(event.created_at.timestamp()),
+            "created_at": created_at,
             "type": kind,
             "data": data,
         }

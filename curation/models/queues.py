@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
@@ -16,6 +16,15 @@ MOST_OVERLAP = 20
 
 
 class QueueQuerySet(OwnedQuerySet["ReviewQueue"]):
+    def with_ends(self) -> QueueQuerySet:
+        """With `is_over`: there are items, and none is left to judge or to decide."""
+        from .items import ReviewItem
+
+        items = ReviewItem.objects.filter(queue=OuterRef("pk"), gold_text="")
+        left = items.filter(state__in=("pending", "in_progress", "awaiting_resolution"))
+        done = items.filter(state="completed")
+        return self.annotate(is_over=Q(Exists(done)) & ~Q(Exists(left)))
+
     def live(self) -> QueueQuerySet:
         """Those that are open or paused."""
         return self.exclude(state=ReviewQueue.State.ARCHIVED)
@@ -97,6 +106,11 @@ class ReviewQueue(models.Model):
     assignees = models.ManyToManyField(User, blank=True, related_name="review_queues")
     created_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="made_queues"
+    )
+    told_completed = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Webhooks know that each of its items is done.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

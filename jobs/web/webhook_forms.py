@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from django import forms
 
-from jobs.outbox import EVENT_TYPES, PROGRESS
+from jobs.outbox import DATASET_READY, EVENT_TYPES, PROGRESS, REVIEW_COMPLETED
 
 EVENT_WORDS = {
     "batch.completed": "every request has its answer and the files are written",
     "batch.failed": "the input file has errors; nothing was run",
     "batch.expired": "the time was over before all requests were answered",
     "batch.cancelled": "somebody cancelled it; what was answered is in the files",
-    PROGRESS: "another tenth of the requests is done",
+    PROGRESS: "another tenth of the requests of a batch is done",
+    REVIEW_COMPLETED: "each item of a review queue is judged and decided",
+    DATASET_READY: "another version of a dataset is built",
 }
 
 
@@ -28,7 +30,7 @@ class ChangeForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "field", "autocomplete": "off"}),
     )
     events = forms.MultipleChoiceField(
-        label="Tell it when a batch",
+        label="Tell it of",
         choices=[(kind, kind) for kind in EVENT_TYPES],
         initial=list(EVENT_TYPES),
         widget=forms.CheckboxSelectMultiple,

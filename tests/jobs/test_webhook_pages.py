@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from jobs.models import WebhookDelivery, WebhookEndpoint
+from jobs.outbox import EVENT_TYPES
 from jobs.webhooks import endpoints
 from jobs.webhooks.signing import endpoint_secret, team_secret
 from tests.conftest import MakeBatch
@@ -176,8 +177,7 @@ def test_a_bad_form_makes_nothing_and_says_why(
 
 
 def test_all_events_are_kept_as_none(signed_in: Client, team: Team) -> None:
-    chosen = ["batch.completed", "batch.failed", "batch.expired", "batch.cancelled"]
-    form = {"url": PUBLIC, "events": [*chosen, "batch.progress"]}
+    form = {"url": PUBLIC, "events": list(EVENT_TYPES)}
     signed_in.post(f"/teams/{team.pk}/webhooks/new/", form)
     assert WebhookEndpoint.objects.get().events == []
 
