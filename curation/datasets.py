@@ -7,13 +7,12 @@ A million items take the memory of one slice.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -27,21 +26,36 @@ from jobs.models import BatchFile
 from jobs.row_checks.parameters import bad, choice
 
 from .auditing import note
+from .duplicates import Duplicates
 from .examples import is_test
 from .models import (
     Candidate,
     Dataset,
+    DatasetBuild,
     DatasetVersion,
     Resolution,
     ReviewItem,
     ReviewQueue,
 )
-from .records import FORMATS, Accept, Judged, NotExported, read_accept
+from .parts import PARTS, Part
+from .personal import Redactor
+from .raw import Examples, judgements
+from .records import (
+    FORMATS,
+    Accept,
+    Judged,
+    NotExported,
+    Row,
+    compared,
+    read_accept,
+)
 from .rubrics import read_name
 
 READ_AT_ONCE = 200
 MANIFEST = "batchsite.dataset/1"
 TRAIN, TEST = "train", "test"
+RAW, FEW_SHOT = "raw", "few_shot"
+ALL_FORMATS = (*FORMATS, FEW_SHOT, RAW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +63,22 @@ class Spec:
     """How a version is made: `accept` is what records.read_accept takes.
 
     `test_share`, 0 to 0.9, of the items become the test file; which ones follows from
-    their keys and `salt`.
+    their keys and `salt`. `alike`, 0.5 to 1, leaves out what is as like as that to an
+    item before; `redact` replaces what looks like personal data. Of examples (few_shot)
+    there are up to `most`, which take up to `tokens` together; `pseudonyms` stand for
+    reviewers in raw rows.
     """
 
     format: str
     accept: Mapping[str, Any] = field(default_factory=dict)
     test_share: float = 0.0
     salt: str = ""
-
-
-@dataclass
-class Part:
-    """A file while it is written."""
-
-    spool: IO[bytes]
-    rows: int = 0
-    size: int = 0
-    sha: Any = field(default_factory=hashlib.sha256)
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Append a line."""
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-        self.spool.write(line)
-        self.sha.update(line)
-        self.rows += 1
-        self.size += len(line)
+    file_format: str = "jsonl"
+    alike: float | None = None
+    redact: bool = False
+    most: int = 8
+    tokens: int = 1500
+    pseudonyms: bool = True
 
 
 def create_dataset(
@@ -99,39 +104,57 @@ def build_version(
     spec: Spec,
     user: User | None,
     address: str | None = None,
+    beat: Callable[[], None] = lambda: None,
+    build: DatasetBuild | None = None,
 ) -> DatasetVersion:
     """Make the next version of a dataset of what these queues resolved.
+
+    `beat` is called while it is read. A `build` is done in the transaction that stores
+    the version, so that none is made twice.
 
     Refused for queues of another team, conditions that a rubric does not know, and
     where no item makes a row: then nothing is stored.
     """
-    accepts = _read_spec(dataset, queues, spec)
+    accepts = check_spec(dataset, queues, spec)
     settings.SPOOL_DIR.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         parts = {
-            name: Part(
+            name: PARTS[spec.file_format](
                 stack.enter_context(tempfile.TemporaryFile(dir=settings.SPOOL_DIR))
             )
             for name in (TRAIN, TEST)
         }
-        tally = Tally()
+        tally = Tally(
+            Duplicates(spec.alike) if spec.alike is not None else None,
+            Redactor() if spec.redact else None,
+            beat,
+        )
         for queue in queues:
-            _write_queue(queue, spec, accepts[queue.pk], parts, tally)
+            if spec.format == RAW:
+                _write_raw(queue, spec, parts, tally)
+            else:
+                _write_queue(queue, spec, accepts[queue.pk], parts, tally)
+        for part in parts.values():
+            part.close()
         if not any(part.rows for part in parts.values()):
             raise bad("queues", f"no item makes a row: {tally.why_none}.")
-        return _store(stack, dataset, queues, spec, parts, tally, user, address)
+        return _store(stack, dataset, queues, spec, parts, tally, user, address, build)
 
 
-def _read_spec(
+def check_spec(
     dataset: Dataset, queues: Sequence[ReviewQueue], spec: Spec
 ) -> dict[int, Accept]:
-    choice("format", spec.format, FORMATS)
+    """Which items of each queue are good enough; Refused for what cannot be made so."""
+    choice("format", spec.format, ALL_FORMATS)
+    choice("file_format", spec.file_format, PARTS)
     if not queues:
         raise bad("queues", "name a queue at least.", "empty_array")
     if any(queue.team_id != dataset.team_id for queue in queues):
         raise bad("queues", "they must be of the dataset's team.")
     if not 0 <= spec.test_share <= 0.9:
         raise bad("test_share", "expected 0 to 0.9.")
+    if spec.alike is not None and not 0.5 <= spec.alike <= 1:
+        raise bad("alike", "expected 0.5 to 1.")
     return {
         queue.pk: read_accept("accept", spec.accept, queue.rubric_version.questions)
         for queue in queues
@@ -142,6 +165,9 @@ def _read_spec(
 class Tally:
     """What went into a version, and why the rest did not."""
 
+    duplicates: Duplicates | None = None
+    redactor: Redactor | None = None
+    beat: Callable[[], None] = lambda: None
     items: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     batches: Counter[str] = field(default_factory=Counter)
@@ -161,21 +187,49 @@ def _write_queue(
     parts: Mapping[str, Part],
     tally: Tally,
 ) -> None:
-    make = FORMATS[spec.format]
+    examples = Examples(most=spec.most, tokens=spec.tokens)
     for judged, candidates in _judged(queue):
         tally.items += 1
+        tally.beat()
         try:
-            # All rows of an item, or none.
-            rows = list(make(judged, accept))
+            if tally.duplicates and not tally.duplicates.is_new(compared(judged)):
+                raise NotExported("it is like another one")
+            if spec.format == FEW_SHOT:
+                examples.add(judged, accept)
+                rows: list[Row] = []
+            else:
+                # All rows of an item, or none.
+                rows = list(FORMATS[spec.format](judged, accept))
         except NotExported as why:
             tally.left_out[str(why)] += 1
             continue
-        test = is_test(judged.key, share=spec.test_share, salt=spec.salt)
-        for row in rows:
-            parts[TEST if test else TRAIN].write(row)
+        _put(rows, judged.key, spec, parts, tally)
         for candidate in candidates:
             tally.batches[candidate.batch_code] += 1
             tally.models[_model_of(candidate)] += 1
+    for key, row in examples.chosen():
+        _put([row], key, spec, parts, tally)
+
+
+def _write_raw(
+    queue: ReviewQueue, spec: Spec, parts: Mapping[str, Part], tally: Tally
+) -> None:
+    for key, row in judgements(queue, pseudonyms=spec.pseudonyms):
+        tally.items += 1
+        tally.beat()
+        _put([row], key, spec, parts, tally)
+        for model in row["models"]:
+            tally.models[model] += 1
+
+
+def _put(
+    rows: Sequence[Row], key: str, spec: Spec, parts: Mapping[str, Part], tally: Tally
+) -> None:
+    """Write an item's rows into its part."""
+    test = is_test(key, share=spec.test_share, salt=spec.salt)
+    for row in rows:
+        shown = tally.redactor.row(row) if tally.redactor else row
+        parts[TEST if test else TRAIN].write(shown)
 
 
 def _model_of(candidate: Candidate) -> str:
@@ -224,6 +278,7 @@ def _store(
     tally: Tally,
     user: User | None,
     address: str | None,
+    build: DatasetBuild | None,
 ) -> DatasetVersion:
     """Save the files, then all rows in one transaction: files that no row names go."""
     disks.check()
@@ -231,10 +286,14 @@ def _store(
     names = {}
     for name, part in parts.items():
         if part.rows:
-            upload = UploadedFile(part.spool, name=f"{name}.jsonl", size=part.size)
+            upload = UploadedFile(
+                part.spool, name=f"{name}.{part.ending}", size=part.size
+            )
             names[name] = stack.enter_context(file_store.stored(upload, "results"))
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=dataset.pk)
+        if build is not None:
+            _check_wanted(build)
         newest = dataset.versions.order_by("-number").first()
         number = newest.number + 1 if newest else 1
         files = {
@@ -254,6 +313,13 @@ def _store(
             ),
             created_by=user,
         )
+        if build is not None:
+            DatasetBuild.objects.filter(pk=build.pk).update(
+                state=DatasetBuild.State.DONE,
+                version=version,
+                taken_until=None,
+                ended_at=timezone.now(),
+            )
         rows = parts[TRAIN].rows + parts[TEST].rows
         note("dataset.build", dataset, user, address, version=number, rows=rows)
         outbox.put_for_team(
@@ -269,6 +335,13 @@ def _store(
     return version
 
 
+def _check_wanted(build: DatasetBuild) -> None:
+    """Refused where another worker, which took this one for dead, has made it."""
+    rows = DatasetBuild.objects.filter(pk=build.pk, state=DatasetBuild.State.WAITING)
+    if not rows.exists():
+        raise bad("build", "another worker has made this version.")
+
+
 def _file(
     dataset: Dataset,
     number: int,
@@ -280,7 +353,7 @@ def _file(
     file = BatchFile(
         team=dataset.team,
         created_by=user,
-        filename=f"{dataset.public_id}_v{number}_{name}.jsonl",
+        filename=f"{dataset.public_id}_v{number}_{name}.{part.ending}",
         purpose=BatchFile.Purpose.FINE_TUNE,
         bytes=part.size,
         lines=part.rows,
@@ -306,6 +379,7 @@ def _manifest(
         "dataset": {"id": dataset.public_id, "name": dataset.name, "version": number},
         "created_at": timezone.now().isoformat(timespec="seconds"),
         "format": spec.format,
+        "file_format": spec.file_format,
         "accept": dict(spec.accept),
         "split": {"test_share": spec.test_share, "salt": spec.salt},
         "queues": [
@@ -317,6 +391,8 @@ def _manifest(
             }
             for queue in queues
         ],
+        "alike": spec.alike,
+        "redacted": dict(tally.redactor.found) if tally.redactor else None,
         "items": tally.items,
         "left_out": dict(tally.left_out),
         "lineage": {"batches": dict(tally.batches), "models": dict(tally.models)},

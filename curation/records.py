@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from jobs.answer_text import first_choice, members, messages_of, parsed, text_of
+from jobs.answer_text import (
+    first_choice,
+    members,
+    messages_of,
+    parsed,
+    question_of,
+    text_of,
+)
 from jobs.row_checks.parameters import bad
 
 from .questions import Question
@@ -197,6 +204,14 @@ def notes_of(judged: Judged) -> str:
     """What people wrote beside what holds."""
     texts = [judged.answers.get(q.key) for q in judged.questions if q.type == "text"]
     return "\n\n".join(text for text in texts if text)
+
+
+def compared(judged: Judged) -> str:
+    """What tells whether two items are alike: the last word of the request, and the answer."""
+    asked = question_of(parsed(judged.request))
+    corrected = judged.answer_to("correction")
+    said = corrected or text_of(parsed(judged.bodies[0]))
+    return f"{asked}\n{said}"
 
 
 # --- formats

@@ -3,26 +3,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from curation import datasets
+from curation import building, datasets
 from curation.datasets import Spec
-from curation.models import Dataset
+from curation.models import Dataset, DatasetBuild
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import cursor_of, page, page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
-from jobs.row_checks.parameters import bad
 
 from . import params
 from .found import dataset_or_404, who
-from .objects import dataset_object
+from .objects import build_object, dataset_object
 
-VERSION = ("queue_ids", "format", "accept", "test_share", "salt")
+VERSION = (
+    *("queue_ids", "format", "file_format", "accept", "test_share", "salt"),
+    *("alike", "redact", "most", "tokens", "pseudonyms"),
+)
 SALT_LENGTH = 100
+BUILDS = 20
 
 
 @api_view(["GET", "POST"])
@@ -36,7 +41,7 @@ def dataset_collection(request: Request) -> Response:
         made = datasets.create_dataset(
             team=team, name=plain.text(body, "name"), **who(request)
         )
-        return Response(dataset_object(made, []))
+        return Response(dataset_object(made, [], []))
     rows = Dataset.objects.visible_to_team(team)
     found, has_more = page(
         rows,
@@ -49,7 +54,10 @@ def dataset_collection(request: Request) -> Response:
 
 def _shown(dataset: Dataset) -> dict[str, object]:
     rows = dataset.versions.select_related("train_file", "test_file")
-    return dataset_object(dataset, list(rows.order_by("-number")))
+    builds = dataset.builds.exclude(state=DatasetBuild.State.DONE)
+    return dataset_object(
+        dataset, list(rows.order_by("-number")), list(builds[:BUILDS])
+    )
 
 
 @api_view(["GET"])
@@ -62,28 +70,36 @@ def dataset_detail(request: Request, dataset_id: str) -> Response:
 @api_view(["POST"])
 @scope("curation")
 def dataset_versions(request: Request, dataset_id: str) -> Response:
-    """Make the next version of what some queues resolved; the dataset with it."""
+    """Have the next version made of what some queues resolved; a control worker does."""
     dataset = dataset_or_404(request, dataset_id)
     body = body_of(request)
     params.known_only(body, VERSION)
-    datasets.build_version(
+    build = building.ask(
         dataset=dataset,
         queues=params.queues(dataset.team, body),
-        spec=Spec(
-            format=plain.text(body, "format"),
-            accept=params.obj(body, "accept") if body.get("accept") else {},
-            test_share=_share(body),
-            salt=params.loose_text(body, "salt", SALT_LENGTH),
-        ),
+        spec=_spec(body),
         **who(request),
     )
-    return Response(_shown(dataset))
+    return Response(build_object(build))
 
 
-def _share(body: params.Body) -> float:
-    value = body.get("test_share", 0)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise plain.wrong_type("test_share", "a number", value)
-    if not 0 <= value <= 0.9:
-        raise bad("test_share", "expected 0 to 0.9.")
-    return float(value)
+def _spec(body: params.Body) -> Spec:
+    given: dict[str, Any] = {
+        name: params.truth(body, name)
+        for name in ("redact", "pseudonyms")
+        if body.get(name) is not None
+    }
+    for name, most in (("most", 1000), ("tokens", 1_000_000)):
+        if body.get(name) is not None:
+            given[name] = plain.integer(name, body[name], least=1, most=most)
+    if body.get("file_format") is not None:
+        given["file_format"] = plain.text(body, "file_format")
+    if body.get("alike") is not None:
+        given["alike"] = params.number(body, "alike", least=0.5, most=1)
+    return Spec(
+        format=plain.text(body, "format"),
+        accept=params.obj(body, "accept") if body.get("accept") else {},
+        test_share=params.number(body, "test_share", least=0, most=0.9),
+        salt=params.loose_text(body, "salt", SALT_LENGTH),
+        **given,
+    )

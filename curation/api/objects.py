@@ -10,6 +10,7 @@ from curation import gold
 from curation.models import (
     Candidate,
     Dataset,
+    DatasetBuild,
     DatasetVersion,
     Feed,
     Resolution,
@@ -262,14 +263,31 @@ def _preferences(found: Preferences) -> Object:
     }
 
 
-def dataset_object(dataset: Dataset, versions: Sequence[DatasetVersion]) -> Object:
-    """A dataset with its versions, the newest first."""
+def dataset_object(
+    dataset: Dataset, versions: Sequence[DatasetVersion], builds: Sequence[DatasetBuild]
+) -> Object:
+    """A dataset with its versions, and what is being made or failed, the newest first."""
     return {
         "id": dataset.public_id,
         "object": "curation.dataset",
         "name": dataset.name,
         "versions": [version_object(version) for version in versions],
+        "builds": [build_object(build) for build in builds],
         "created_at": unix(dataset.created_at),
+    }
+
+
+def build_object(build: DatasetBuild) -> Object:
+    """A version that is being made; `version` once it is."""
+    return {
+        "id": f"build_{build.pk}",
+        "object": "curation.build",
+        "dataset_id": build.dataset.public_id,
+        "state": build.state,
+        "version": build.version.number if build.version else None,
+        "problem": build.problem or None,
+        "created_at": unix(build.created_at),
+        "ended_at": unix(build.ended_at),
     }
 
 

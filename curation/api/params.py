@@ -81,11 +81,18 @@ def moment(body: Body, name: str) -> datetime | None:
 
 def seconds(body: Body) -> float:
     """How long the item was before somebody's eyes; 0 where it is not said."""
-    value = body.get("seconds", 0)
+    return number(body, "seconds", least=0, most=86_400)
+
+
+def number(body: Body, name: str, *, least: float, most: float) -> float:
+    """A number in the range; 0 where it is not said."""
+    value = body.get(name)
+    if value is None:
+        return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise params.wrong_type("seconds", "a number", value)
-    if not 0 <= value <= 86_400:
-        raise bad("seconds", "expected 0 to 86,400.")
+        raise params.wrong_type(name, "a number", value)
+    if not least <= value <= most:
+        raise bad(name, f"expected {least:g} to {most:,g}.")
     return float(value)
 
 

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
-from curation.models import Choosing, Feed, Resolution, Response, ReviewItem
+from curation.datasets import ALL_FORMATS as ROWS
+from curation.models import (
+    Choosing,
+    DatasetBuild,
+    Feed,
+    Resolution,
+    Response,
+    ReviewItem,
+)
 from curation.models import ReviewQueue as Queue
 from curation.models.feeds import MOST_SAMPLED
 from curation.models.queues import MOST_OVERLAP
+from curation.parts import PARTS
 from curation.questions import FORMATS, GOALS, KINDS, QUESTIONS_MOST
-from curation.records import FORMATS as ROWS
 from curation.tending import PRIORITY
 from jobs.api.schema.objects import (
     ANYTHING,
@@ -240,11 +248,22 @@ VERSION = obj(
     manifest=noted("What it was made of, and the sums of its files.", ANYTHING),
     created_at=UNIX,
 )
+BUILD = obj(
+    id=text(),
+    object={"const": "curation.build"},
+    dataset_id=text(),
+    state=one_of(DatasetBuild.State.values),
+    version=or_null(whole(1, 2**31 - 1)),
+    problem=or_null(text()),
+    created_at=UNIX,
+    ended_at=or_null(UNIX),
+)
 DATASET = obj(
     id=text(),
     object={"const": "curation.dataset"},
     name=text(),
     versions=array(VERSION),
+    builds=noted("Those under way, and those that failed.", array(ref("DatasetBuild"))),
     created_at=UNIX,
 )
 FILTER = some(
@@ -284,8 +303,17 @@ SCHEMAS: dict[str, Schema] = {
             'Conditions by question: {"verdict": ["good"], "stars": {"least": 4}}.',
             or_null(ANYTHING),
         ),
-        test_share={"type": "number", "minimum": 0, "maximum": 0.9},
+        file_format=or_null(one_of(PARTS)),
+        test_share=or_null({"type": "number", "minimum": 0, "maximum": 0.9}),
         salt=or_null(text(100)),
+        alike=noted(
+            "Leave out what is as like as that to an item before.",
+            or_null({"type": "number", "minimum": 0.5, "maximum": 1}),
+        ),
+        redact=noted("Replace what looks like personal data.", or_null(BOOLEAN)),
+        most=noted("Examples of `few_shot`.", or_null(whole(1, 1000))),
+        tokens=noted("Of all examples together.", or_null(whole(1, 1_000_000))),
+        pseudonyms=noted("For the reviewers of `raw`.", or_null(BOOLEAN)),
     ),
     "CreateQueue": obj(
         "name",
@@ -310,6 +338,7 @@ SCHEMAS: dict[str, Schema] = {
     "CurationResponseList": listed("CurationResponse"),
     "CurationWork": WORK,
     "Dataset": DATASET,
+    "DatasetBuild": BUILD,
     "DatasetList": listed("Dataset"),
     "Decide": some(
         response_id=or_null(text(40, least=1)),
@@ -558,9 +587,9 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
     "/v1/curation/datasets/{dataset_id}/versions": {
         "POST": _do(
             "createDatasetVersion",
-            "Make the next version of a dataset.",
+            "Have the next version of a dataset made.",
             "CreateDatasetVersion",
-            "Dataset",
+            "DatasetBuild",
             DATASET_ID,
         ),
     },

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from .builds import DatasetBuild
 from .datasets import Dataset, DatasetVersion
 from .feeds import Choosing, Feed, FeedRule
 from .items import (
@@ -22,6 +23,7 @@ __all__ = [
     "Choosing",
     "Claim",
     "Dataset",
+    "DatasetBuild",
     "DatasetVersion",
     "Feed",
     "FeedRule",

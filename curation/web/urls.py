@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import feeds, items, queues, review, rubrics
+from . import datasets, feeds, items, queues, review, rubrics
 
 # included under reviews/
 review_urls: list[URLPattern] = [
@@ -39,6 +39,13 @@ rubric_urls: list[URLPattern] = [
     path("<str:code>/", rubrics.rubric_detail, name="rubric-detail"),
     path("<str:code>/export/", rubrics.rubric_export, name="rubric-export"),
     path("<str:code>/archive/", rubrics.rubric_archive, name="rubric-archive"),
+]
+
+# included under datasets/
+dataset_urls: list[URLPattern] = [
+    path("", datasets.dataset_list, name="dataset-list"),
+    path("new/", datasets.dataset_new, name="dataset-new"),
+    path("<str:code>/", datasets.dataset_detail, name="dataset-detail"),
 ]
 
 # included at the root

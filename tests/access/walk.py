@@ -206,6 +206,7 @@ def _curated(batch: Batch, owner: User) -> dict[str, str]:
         "rubrics/code": rubric.public_id,
         "rubric_id": rubric.public_id,
         "rules/key": str(rule.pk),
+        "datasets/code": dataset.public_id,
         "dataset_id": dataset.public_id,
     }
 

@@ -126,6 +126,19 @@ PAGES: dict[str, list[Visit]] = {
     "feed-new": [
         Visit("/batches/{running}/to-review/?q=fine"),
     ],
+    "dataset-list": [
+        Visit("/datasets/"),
+        Visit("/datasets/", "newcomer", shows="No datasets yet"),
+    ],
+    "dataset-new": [
+        Visit("/datasets/new/"),
+        Visit("/datasets/new/?queue={queue}"),
+        Visit("/datasets/new/", "viewer", 403),
+    ],
+    "dataset-detail": [
+        Visit("/datasets/{dataset}/"),
+        Visit("/datasets/{dataset}/", "viewer"),
+    ],
     "queue-list": [
         Visit("/reviews/"),
         Visit("/reviews/", "viewer"),

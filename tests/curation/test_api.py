@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
-from curation import feeding
+from curation import building, feeding
 from curation.models import Claim, Dataset, Feed, ReviewItem, ReviewQueue, Rubric
 from jobs.models import Batch
 from tests.described import check
@@ -287,7 +287,7 @@ def test_datasets(ann: APIClient, make_queue: MakeQueue, curators: list[User]) -
     assert made["versions"] == []
     path = f"/datasets/{made['id']}"
 
-    built = post(
+    asked = post(
         ann,
         f"{path}/versions",
         {
@@ -297,10 +297,14 @@ def test_datasets(ann: APIClient, make_queue: MakeQueue, curators: list[User]) -
         },
     )
 
+    assert (asked["state"], asked["version"]) == ("waiting", None)
+    assert get(ann, path)["builds"] == [asked]
+    building.run()
+    built = get(ann, path)
+    assert built["builds"] == []
     (version,) = built["versions"]
     assert (version["version"], version["rows"]) == (1, 1)
     assert version["manifest"]["accept"] == {"verdict": ["good"]}
-    assert get(ann, path) == built
     assert get(ann, "/datasets")["data"] == [built]
     for body, param in (
         ({"queue_ids": [], "format": "sft"}, "queues"),
