@@ -141,10 +141,15 @@ def new_key(site: Site) -> str:
 
 
 def serve(
-    site: Site, *, app: str = "batchsite.wsgi", key: str = "", **env: str
+    site: Site,
+    *,
+    app: str = "batchsite.wsgi",
+    key: str = "",
+    port: int = 0,
+    **env: str,
 ) -> WebServer:
     """Start gunicorn on the site and wait until it answers; makes a key without one."""
-    port = free_port()
+    port = port or free_port()
     key = key or new_key(site)
     path = site.folder / f"gunicorn-{next(_names)}.log"
     with path.open("wb") as log:

@@ -135,7 +135,7 @@ def feed_new(request: HttpRequest, code: str) -> HttpResponse:
         if feed is not None:
             messages.success(request, "The answers are on their way into the queue.")
             return redirect("queue-detail", code=feed.queue.public_id)
-    ctx = detail.tab_context(request, batch, tab="results") | {
+    ctx = detail.tab_context(request, batch, tab="result") | {
         "feed_form": form,
         "rows_chosen": len(rows),
         "is_filtered": not wanted.is_empty,

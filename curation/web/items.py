@@ -164,7 +164,7 @@ def _detail(
     ctx = tab_context(request, queue, "items") | {
         "item": item,
         "version": version,
-        "messages_asked": screen.request_of(version.request_body),
+        "asked": screen.request_of(version.request_body),
         "shown": screen.answers_of(queue, candidates, layout, shows_model=True),
         "candidates": candidates,
         "judged": judged,

@@ -76,7 +76,7 @@ def context(
         "version": version,
         "response": work.response,
         "submitted": said,
-        "messages": request_of(version.request_body),
+        "asked": request_of(version.request_body),
         "shown": answers_of(
             queue,
             work.candidates,

@@ -121,6 +121,10 @@
     document.addEventListener(sign, () => (active = true), { capture: true, passive: true });
   }
   setInterval(() => active && !document.hidden && save(), ALIVE);
+  // A draft that is sent beside the judgement would only take its words from the screen.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.elt === form()) clearTimeout(timer);
+  });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr, elt } = event.detail;
     if (target.id !== "review" || xhr.status !== 200 || elt !== form()) return;
@@ -136,7 +140,7 @@
     document.addEventListener(sign, (event) => {
       if (event.detail.elt !== form()) return;
       put(form());
-      say("no connection: not submitted yet, nothing is lost; try again", true);
+      say("not submitted: the site does not answer; kept in this browser", true);
     });
   }
   document.addEventListener("htmx:responseError", (event) => {

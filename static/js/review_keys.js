@@ -34,14 +34,15 @@
   }
 
   function submit() {
-    form()?.requestSubmit(form().querySelector("[data-submit]"));
+    // A click: htmx sends the value of the button that was clicked.
+    form()?.querySelector("[data-submit]").click();
   }
 
   // An answer of the marked question, or of the only one that has such a key.
   function answer(key) {
     const of = (one) => one.querySelector(`[data-option="${CSS.escape(key)}"]`);
-    const letter = key > "9";
-    const option = (here() && of(here())) ?? (letter ? questions().map(of).find(Boolean) : null);
+    const all = questions().map(of).filter(Boolean);
+    const option = (here() && of(here())) ?? (all.length === 1 ? all[0] : null);
     if (!option) return false;
     const question = option.closest(".question");
     mark(question);

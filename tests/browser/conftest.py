@@ -29,6 +29,7 @@ from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import chat_lines
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
+from tests.web.curation_rows import curated
 from tests.web.model_rows import models_that_ran
 from tests.web.usage_rows import some_weeks
 
@@ -196,6 +197,7 @@ def places(
     people: Team,
     cast: dict[str, User | None],
     models: dict[str, Any],
+    curation: dict[str, str],
 ) -> dict[str, Any]:
     """What stands in the addresses of tests/browser/pages.py."""
     newcomer = cast["newcomer"]
@@ -207,11 +209,21 @@ def places(
         **hooks,
         **models,
         **sent,
+        **curation,
         "team": people.pk,
         "new_team": newcomer.memberships.get().team_id,
         "batch_pk": batches["completed"].pk,
         "link": set_password_path(invited),
     }
+
+
+@pytest.fixture
+def curation(people: Team, owner: User, make_batch: MakeBatch) -> dict[str, str]:
+    """Queues, items, rubrics and a dataset."""
+    other = ensure_member(
+        team_name=people.name, email="curator@example.com", role="curator"
+    ).user
+    return curated(make_batch, people, owner, [other])
 
 
 @pytest.fixture

@@ -179,7 +179,10 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/reviews/{spans}/review/"),
         Visit("/reviews/{empty_queue}/review/", shows="The queue is empty"),
     ],
-    "review-item": [Visit("/reviews/{queue}/items/{torn}/review/")],
+    "review-item": [
+        Visit("/reviews/{queue}/items/{torn}/review/"),
+        Visit("/reviews/{queue}/items/{decided}/review/"),
+    ],
     "rubric-list": [
         Visit("/rubrics/"),
         Visit("/rubrics/", "viewer"),

@@ -152,7 +152,7 @@ def test_near_duplicates_are_left_out(
     assert version.rows == 2
     assert version.manifest["left_out"] == {"it is like another one": 1}
     assert build(dataset, queue).rows == 3
-    with pytest.raises(Refused, match="expected 0.5 to 1"):
+    with pytest.raises(Refused, match=r"expected 0\.5 to 1"):
         build(dataset, queue, alike=0.2)
 
 
