@@ -15,4 +15,6 @@ class CurationConfig(AppConfig):
         """Join the batch service."""
         extensions.chore_modules.append("curation.chores")
         extensions.api_schemas.append("curation.api.schema")
+        extensions.batch_tabs.append(("review", "Review"))
+        extensions.home_panels.append("curation.web.panels.home_panel")
         extensions.result_acts.append("curation.web.feeds.result_act")

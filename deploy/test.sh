@@ -39,6 +39,10 @@ finish() {
   return $ended
 }
 
+has_postgres() {
+  python -c "import sys; from tests.postgres import binaries; sys.exit(binaries() is None)"
+}
+
 arguments=()
 [ -z "${REQUIRE_ALL:-}" ] || arguments+=(--require-all)
 coverage=()
@@ -56,8 +60,8 @@ fast+=(--nomigrations)
 case "${1:-fast}" in
   fast)
     part "fast tests on SQLite" pytest "${fast[@]}" "${arguments[@]}" "${coverage[@]}"
-    if python -c "import sys; from tests.postgres import binaries; sys.exit(binaries() is None)"; then
-      part "fast tests on PostgreSQL" python -m tests.postgres pytest "${fast[@]}" "${arguments[@]}" --only-database
+    if has_postgres; then
+      part "fast tests on PostgreSQL" python -m tests.postgres pytest "${fast[@]}" "${arguments[@]}" --only-database --pages out
     elif [ -n "${REQUIRE_ALL:-}" ]; then
       echo "PostgreSQL's server binaries are missing (Debian package: postgresql)" >&2
       exit 1
@@ -66,6 +70,10 @@ case "${1:-fast}" in
     fi
     ;;
   slow)
+    # Pages differ least between databases: the newcomer's `make test` does without.
+    if has_postgres; then
+      part "pages on PostgreSQL" python -m tests.postgres pytest "${fast[@]}" "${arguments[@]}" --only-database --pages alone
+    fi
     # The last part needs vLLM, whose first installation takes minutes.
     start "installation of vLLM" python manage.py installengine
     part "faults" pytest "${parallel[@]}" "${arguments[@]}" -m "slow and not vllm and not browser and not sweep"

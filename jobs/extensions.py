@@ -28,10 +28,22 @@ class ResultAct:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A card of the first page: its template, which gets `data`; compared to see changes."""
+
+    template: str
+    data: Any
+
+
 # Modules with a tuple CHORES of jobs.chores.Chore.
 chore_modules: list[str] = []
 # Modules with OPERATIONS and SCHEMAS of the API's description, as jobs.api.schema has them.
 api_schemas: list[str] = []
+# Tabs of a batch after its own: the last word of the address, and the word on it.
+batch_tabs: list[tuple[str, str]] = []
+# Functions of a user that return a Panel of the first page, or None for nothing to show.
+home_panels: list[str] = []
 # Functions of (user, batch) that return a ResultAct, or None where it is not for them.
 result_acts: list[str] = []
 
@@ -40,6 +52,12 @@ def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
     """What that person may do with results of the batch, beside what jobs itself offers."""
     found = (_named(name)(user, batch) for name in result_acts)
     return [act for act in found if act is not None]
+
+
+def panels(user: User) -> list[Panel]:
+    """What other apps show that person on the first page."""
+    found = (_named(name)(user) for name in home_panels)
+    return [panel for panel in found if panel is not None]
 
 
 def described() -> list[Any]:

@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out what does not depend on the database of the settings",
     )
+    parser.addoption(
+        "--pages",
+        choices=("too", "alone", "out"),
+        default="too",
+        help="whether tests of pages are run, which differ least between databases",
+    )
 
 
 def pytest_collection_modifyitems(
@@ -30,6 +36,19 @@ def pytest_collection_modifyitems(
         left_out = [item for item in items if not depends_on_database(item)]
         items[:] = [item for item in items if depends_on_database(item)]
         config.hook.pytest_deselected(items=left_out)
+    pages = config.getoption("--pages")
+    if pages != "too":
+        left_out = [item for item in items if is_of_pages(item) != (pages == "alone")]
+        items[:] = [item for item in items if is_of_pages(item) == (pages == "alone")]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def is_of_pages(item: pytest.Item) -> bool:
+    """Whether a test asks for pages, by where it is."""
+    name, folder = item.path.stem, item.path.parent.name
+    return folder in ("web", "access") or name.startswith(
+        ("test_web_", "test_webhook_pages", "test_webhook_admin")
+    )
 
 
 def depends_on_database(item: pytest.Item) -> bool:

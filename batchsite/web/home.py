@@ -8,6 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts import permissions
+from batchsite.accounts.models import User
+from jobs import extensions
 from jobs.access import person
 from jobs.web import engines, overview, throughput
 from jobs.web.conditional import fragment, page
@@ -28,19 +30,19 @@ def home(request: HttpRequest) -> HttpResponse:
     teams = overview.teams_of(user)
     if getattr(request, "htmx", False):
         if request.GET.get("part") == "steady":
-            ctx = _steady(teams, span) | {"oob": True}
+            ctx = _steady(user, teams, span) | {"oob": True}
             return fragment(request, "site/_home_steady.html", ctx, _shown(ctx))
         board = overview.board(teams)
         ctx = {"board": board, "oob": True}
         return fragment(request, "site/_home_live.html", ctx, board.shown)
-    ctx = {"board": overview.board(teams), **_steady(teams, span)}
+    ctx = {"board": overview.board(teams), **_steady(user, teams, span)}
     ctx["may_write"] = permissions.teams_where(user, "batches:write").exists()
     if not overview.has_batches(teams):
         ctx |= {"is_new": True, **first_steps(request)}
     return page(request, "site/home.html", ctx)
 
 
-def _steady(teams: list[int], span: str) -> dict[str, object]:
+def _steady(user: User, teams: list[int], span: str) -> dict[str, object]:
     """What changes seldom, or need not be looked at every five seconds."""
     return {
         "chart": throughput.chart(teams, span),
@@ -49,6 +51,7 @@ def _steady(teams: list[int], span: str) -> dict[str, object]:
         "cards": engines.cards(),
         "workers": overview.workers(),
         "storage": overview.storage(teams),
+        "panels": extensions.panels(user),
     }
 
 

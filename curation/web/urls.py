@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import datasets, feeds, items, queues, review, rubrics
+from . import datasets, feeds, items, panels, queues, review, reworks, rubrics
 
 # included under reviews/
 review_urls: list[URLPattern] = [
@@ -13,6 +13,7 @@ review_urls: list[URLPattern] = [
     path("<str:code>/agreement/", queues.queue_quality, name="queue-quality"),
     path("<str:code>/settings/", queues.queue_settings, name="queue-settings"),
     path("<str:code>/state/", queues.queue_state, name="queue-state"),
+    path("<str:code>/rework/", reworks.queue_rework, name="queue-rework"),
     path("<str:code>/rules/", feeds.rule_add, name="queue-rule-add"),
     path(
         "<str:code>/rules/<int:key>/remove/",
@@ -50,5 +51,6 @@ dataset_urls: list[URLPattern] = [
 
 # included at the root
 feed_urls: list[URLPattern] = [
+    path("batches/<str:code>/review/", panels.batch_review, name="batch-review"),
     path("batches/<str:code>/to-review/", feeds.feed_new, name="feed-new"),
 ]

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts.permissions import user_may
-from jobs import standing
+from jobs import extensions, standing
 from jobs.access import get_batch, person
 from jobs.models import Batch, BatchEstimate
 from jobs.result_search import FAILED, ResultFilter, search
@@ -40,6 +40,11 @@ TABS = (
     ("config", "Config"),
     ("api", "API"),
 )
+
+
+def tabs() -> list[tuple[str, str]]:
+    """The tabs of a batch, those of other apps too."""
+    return [*TABS, *extensions.batch_tabs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def tab_context(request: HttpRequest, batch: Batch, *, tab: str) -> dict[str, An
         **_live(batch, seen=batch.result_seq),
         **_actions(request, batch),
         "tab": tab,
-        "tabs": TABS,
+        "tabs": tabs(),
     }
 
 
@@ -95,7 +100,7 @@ def _batch_poll(request: HttpRequest, batch: Batch) -> HttpResponse:
     """The live numbers; and what else changed since the page that asks was written."""
     seen = whole(request.GET.get("seq"), default=0)
     tab = request.GET.get("tab", "detail")
-    ctx = _live(batch, seen=seen) | {"tab": tab, "tabs": TABS}
+    ctx = _live(batch, seen=seen) | {"tab": tab, "tabs": tabs()}
     moved = request.GET.get("was") != state_of(batch)
     failed_before = whole(request.GET.get("failed"), default=0)
     if moved:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Nothing that is typed on the review screen is lost: it is kept in the browser at once
-// and as a draft on the server after two seconds, and again when the connection is back.
+// (review_store.js) and as a draft on the server after two seconds, and again when the
+// connection is back.
 "use strict";
 {
   const SOON = 2000;
@@ -12,52 +13,13 @@
   let active = false;
 
   const form = () => document.getElementById("judgement");
-  const place = (node) => `review.${node.dataset.keep}`;
+  const store = window.reviewStore;
 
   function say(words, late) {
     const node = document.querySelector("[data-said]");
     if (!node) return;
     node.textContent = words;
     node.classList.toggle("is-amber", Boolean(late));
-  }
-
-  function answers(node) {
-    return [...new FormData(node)].filter(([name]) => name.startsWith("a-"));
-  }
-
-  function put(node) {
-    try {
-      localStorage.setItem(place(node), JSON.stringify(answers(node)));
-    } catch {
-      // The browser's place is full, or closed to pages: the server's draft is left.
-    }
-  }
-
-  function take(node) {
-    let kept = null;
-    try {
-      kept = JSON.parse(localStorage.getItem(place(node)));
-    } catch {
-      return;
-    }
-    if (!Array.isArray(kept)) return;
-    for (const field of node.querySelectorAll("[name^='a-']")) {
-      const values = kept.filter(([name]) => name === field.name).map(([, value]) => value);
-      if (field.type === "radio" || field.type === "checkbox") {
-        field.checked = values.includes(field.value);
-      } else if (values.length) field.value = values[0];
-      field.dispatchEvent(new Event("input"));
-    }
-    changed = true;
-    plan(SOON);
-  }
-
-  function forget(name) {
-    try {
-      localStorage.removeItem(name);
-    } catch {
-      // As above.
-    }
   }
 
   function plan(milliseconds) {
@@ -96,22 +58,23 @@
     if (!told.saved) say(why ?? "not saved", true);
     else if (!told.held) say("saved; others may have the item by now", true);
     else say("saved");
-    if (told.saved && !changed) forget(place(node));
+    if (told.saved && !changed) store.forget(node);
   }
 
   function begin() {
     const node = form();
     clearTimeout(timer);
     changed = active = false;
-    if (!node) return;
-    take(node);
+    if (!node || !store.take(node)) return;
+    changed = true;
+    plan(SOON);
   }
 
   document.addEventListener("input", (event) => {
     const node = form();
     if (!node?.contains(event.target) || !event.target.name?.startsWith("a-")) return;
     changed = true;
-    put(node);
+    store.put(node);
     if (!node.hasAttribute("data-submitted")) plan(SOON);
   });
 
@@ -131,7 +94,7 @@
     // What came back is another item, or the same one with what is wrong: see begin().
     const next = new DOMParser().parseFromString(xhr.responseText, "text/html");
     const kept = next.getElementById("judgement")?.dataset.keep;
-    if (kept !== elt.dataset.keep) forget(place(elt));
+    if (kept !== elt.dataset.keep) store.forget(elt);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id === "review") begin();
@@ -139,7 +102,7 @@
   for (const sign of ["htmx:sendError", "htmx:timeout"]) {
     document.addEventListener(sign, (event) => {
       if (event.detail.elt !== form()) return;
-      put(form());
+      store.put(form());
       say("not submitted: the site does not answer; kept in this browser", true);
     });
   }

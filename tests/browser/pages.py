@@ -123,6 +123,11 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/batches/{cancelled}/api/?in=python"),
         Visit("/batches/{completed}/api/?in=node"),
     ],
+    "batch-review": [
+        Visit("/batches/{running}/review/"),
+        Visit("/batches/{judged}/review/", "viewer"),
+        Visit("/batches/{validating}/review/"),
+    ],
     "feed-new": [
         Visit("/batches/{running}/to-review/?q=fine"),
     ],
@@ -302,6 +307,7 @@ NO_PAGE = {
             "account-time-zone",
             "batch-bulk",
             "queue-state",
+            "queue-rework",
             "queue-rule-add",
             "queue-rule-remove",
             "item-bulk",

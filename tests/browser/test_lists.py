@@ -19,7 +19,7 @@ from .conftest import OpenPage
 
 pytestmark = pytest.mark.browser
 
-TABS = ["", "results/", "errors/", "log/", "config/", "api/"]
+TABS = ["", "results/", "errors/", "log/", "config/", "api/", "review/"]
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from django.test import Client
 from batchsite.accounts.models import AuditEvent, Team, User
 from curation import reviewing
 from curation.models import FeedRule, Resolution, ReviewItem, ReviewQueue, Rubric
+from jobs.models import Batch, ServedModel
 
 from .conftest import BAD, GOOD, MakeQueue
+from .test_feeding import ended
 from .test_reviewing import judge, take
 
 pytestmark = pytest.mark.django_db
@@ -267,6 +269,31 @@ def test_many_items_are_changed_at_once(
     r = client.post(path, {"act": "exclude"}, follow=True)
     assert "Choose items first." in r.content.decode()
     assert ReviewItem.objects.filter(state="excluded").count() == 0
+
+
+def test_items_run_again_in_a_child_batch(
+    client: Client, ann: User, make_queue: MakeQueue
+) -> None:
+    ServedModel.objects.create(name="tiny", source="tiny")
+    queue = make_queue(2)
+    ended(Batch.objects.get())
+    path = f"/reviews/{queue.public_id}/rework/"
+    (first, _) = queue.items.order_by("pk")
+    page = client.post(path, {"item": first.public_id}).content.decode()
+    assert "Run 1 item again" in page
+    assert f'name="item" value="{first.public_id}"' in page
+    data = {"item": first.public_id, "go": "1"}
+
+    page = client.post(path, data | {"body": "[1]"}).content.decode()
+    assert "Write one JSON object" in page
+    r = client.post(
+        path, data | {"system_prompt": "Be brief.", "body": '{"temperature": 0}'}
+    )
+
+    child = Batch.objects.get(rework__queue=queue)
+    assert r["Location"] == f"/batches/{child.public_id}/"
+    assert child.rework.items.get() == first
+    assert "Choose items first." in client.post(path, follow=True).content.decode()
 
 
 def test_strangers_see_no_queue(

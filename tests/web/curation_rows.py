@@ -90,6 +90,7 @@ def curated(
         "pair": pairs.items.all()[0].public_id,
         "rubric": single.rubric_version.rubric.public_id,
         "dataset": dataset.public_id,
+        "judged": torn.versions.get().candidates.get().batch_code,
     }
 
 
