@@ -69,7 +69,7 @@ def ask(
             created_by=user,
         )
         feed.beside.set(beside)
-        auditing.note("queue.feed", queue, user, address, batch=batch.public_id)
+        auditing.note("queue.send", queue, user, address, batch=batch.public_id)
     return feed
 
 

@@ -18,7 +18,14 @@ from batchsite.accounts.permissions import user_may
 from jobs.row_checks.parameters import bad
 
 from . import auditing, resolving
-from .models import Claim, Resolution, ReviewEvent, ReviewItem, ReviewQueue
+from .models import (
+    Claim,
+    Resolution,
+    Response,
+    ReviewEvent,
+    ReviewItem,
+    ReviewQueue,
+)
 
 State = ReviewItem.State
 PRIORITY = 1000
@@ -131,6 +138,77 @@ def reopen(
         return ""
 
     return _each(queue, items, user, "reopened", change, address)
+
+
+def make_gold(
+    *,
+    queue: ReviewQueue,
+    items: Iterable[ReviewItem],
+    user: User,
+    address: str | None = None,
+) -> int:
+    """What holds of them are right answers from now on: they test reviewers.
+
+    They leave the work and the datasets. Items of which nothing holds stay as they are.
+    """
+
+    def change(item: ReviewItem) -> str | None:
+        held = Resolution.objects.filter(version=item.version).first()
+        if item.is_gold or held is None or not held.answers:
+            return None
+        Claim.objects.filter(version=item.version).delete()
+        _write(item, gold_text=held.answers_text, state=State.PENDING, closed_at=None)
+        return ""
+
+    return _each(queue, items, user, "made_gold", change, address)
+
+
+def no_gold(
+    *,
+    queue: ReviewQueue,
+    items: Iterable[ReviewItem],
+    user: User,
+    address: str | None = None,
+) -> int:
+    """They are items like others again; what was said of them holds."""
+
+    def change(item: ReviewItem) -> str | None:
+        if not item.is_gold:
+            return None
+        judged = Response.objects.submitted().filter(version=item.version).count()
+        # As gold they may have been judged by more people than the queue asks for.
+        _write(item, gold_text="", needed=max(item.needed, judged), submitted=judged)
+        _settle_anew(item)
+        return ""
+
+    return _each(queue, items, user, "made_ordinary", change, address)
+
+
+def decide_by_majority(
+    *,
+    queue: ReviewQueue,
+    items: Iterable[ReviewItem],
+    user: User,
+    address: str | None = None,
+) -> int:
+    """Decide those that wait for a decision as most of their judgements say.
+
+    By the person's word, as somebody chose to. Those without a majority stay.
+    """
+    count = 0
+    for item in items:
+        if item.state != State.AWAITING_RESOLUTION or item.queue_id != queue.pk:
+            continue
+        said = Response.objects.submitted().filter(version=item.version)
+        votes = [resolving.Vote(response.answers) for response in said]
+        answers = resolving.majority(queue.rubric_version.questions, votes)
+        if answers is None:
+            continue
+        resolving.decide(item=item, user=user, answers=answers, note="by majority")
+        count += 1
+    if count:
+        auditing.note("queue.decided", queue, user, address, items=count)
+    return count
 
 
 def _settle_anew(item: ReviewItem) -> None:

@@ -31,7 +31,10 @@ from .found import item_or_404, queue_or_404, who
 from .objects import item_object, response_object, work_object
 
 ITEMS_MOST = 100
-CHANGES = ("priority", "assigned_to", "excluded", "flagged", "flag_reason", "reason")
+CHANGES = (
+    *("priority", "assigned_to", "excluded", "flagged", "flag_reason", "reason"),
+    "gold",
+)
 JUDGEMENT = ("version", "answers", "state", "seconds")
 
 
@@ -98,6 +101,11 @@ def _change(request: Request, item: ReviewItem) -> None:
         tending.assign(**about, to=person)
     if body.get("flagged") is not None:
         _flag(request, item, body)
+    if body.get("gold") is not None:
+        if params.truth(body, "gold"):
+            tending.make_gold(**about)
+        else:
+            tending.no_gold(**about)
     if body.get("excluded") is not None:
         reason = params.loose_text(body, "reason", params.REASON_LENGTH)
         if params.truth(body, "excluded"):

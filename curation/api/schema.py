@@ -278,6 +278,7 @@ SCHEMAS: dict[str, Schema] = {
         priority=or_null(whole(-PRIORITY, PRIORITY)),
         assigned_to=or_null(EMAIL),
         excluded=or_null(BOOLEAN),
+        gold=noted("What holds of it are right answers, unseen.", or_null(BOOLEAN)),
         flagged=or_null(BOOLEAN),
         flag_reason=or_null(text(REASON_LENGTH)),
         reason=or_null(text(REASON_LENGTH)),

@@ -32,6 +32,8 @@ EVENT_WORDS = {
     "undid_skipped": "skip taken back",
     "undid_flagged": "flag taken back",
     "resolved": "decided",
+    "made_gold": "made a gold item",
+    "made_ordinary": "no gold item any more",
 }
 
 

@@ -266,7 +266,7 @@ def _response(item: ReviewItem, picked: str) -> Response:
 @login_required
 def item_bulk(request: HttpRequest, code: str) -> HttpResponse:
     """Do one `act` with the chosen items (`item`): exclude, include, assign, reopen,
-    unflag, or first and later, which change their priority."""
+    unflag, gold, no_gold, majority (decide so), or first and later (their priority)."""
     queue = get_queue(request, code, right=WRITE)
     chosen = request.POST.getlist("item")[:MOST_CHOSEN]
     items = list(ReviewItem.objects.filter(queue=queue, public_id__in=chosen))
@@ -313,6 +313,12 @@ def _bulk(
             return tending.reopen(**by)
         case "assign":
             return tending.assign(**by, to=_assignee(queue, request.POST.get("to", "")))
+        case "gold":
+            return tending.make_gold(**by)
+        case "no_gold":
+            return tending.no_gold(**by)
+        case "majority":
+            return tending.decide_by_majority(**by)
         case "first":
             return tending.prioritise(**by, priority=100)
         case "later":
