@@ -83,6 +83,9 @@ bench-pages: $(READY) ## how fast pages are with a batch of a million results (3
 	$(BIN)/python deploy/bench_pages.py $(if $(N),--rows $(N))
 bench-vllm: $(READY) ## Batchsite against vLLM's own run_batch: BENCH="--part 0.2 uniform" does less
 	$(BIN)/python deploy/bench_vllm.py $(BENCH)
+.PHONY: measure-loop
+measure-loop: $(READY) ## whether examples from reviewed answers help the bundled model
+	$(BIN)/python deploy/curation_loop.py
 .PHONY: gpu-check
 gpu-check: $(READY) ## try a GPU host once and write a report: CHECK="--model PATH --rows 200"
 	$(BIN)/python deploy/gpu_check.py $(CHECK)

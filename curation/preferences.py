@@ -145,6 +145,17 @@ def fair_coin(heads: int, count: int) -> float:
     return min(float(Fraction(2 * tail, 1 << count)), 1.0)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """How likely two shares of the same items differ so much by chance; 0 to 1.
+
+    The exact test of the items in which only one of both succeeded. McNemar, Q. (1947).
+    Note on the sampling error of the difference between correlated proportions or
+    percentages. Psychometrika 12, 153-157.
+    """
+    count = only_first + only_second
+    return fair_coin(only_first, count) if count else 1.0
+
+
 def bradley_terry(votes: Sequence[Vote]) -> list[Strength] | None:
     """The strengths that make the votes most likely, strongest first; their mean is 0.
 
