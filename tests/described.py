@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import re
 from typing import Any
 
@@ -56,6 +57,11 @@ def check(answer: Any) -> bytes:
     """
     content: bytes = answer.getvalue()
     check_unread(answer)
+    if answer.streaming and answer["Content-Type"] == "application/json":
+        method = answer.request["REQUEST_METHOD"].lower()
+        path = template_of(answer.resolver_match.route)
+        checker = validator(path, method, str(answer.status_code), "application/json")
+        checker.validate(json.loads(content))
     return content
 
 
@@ -75,7 +81,7 @@ def check_unread(answer: Any) -> None:
             of_component("Error").validate(answer.json())
         return
     checker = validator(path, method, str(answer.status_code), media_type)
-    if media_type == "application/json":
+    if media_type == "application/json" and not answer.streaming:
         checker.validate(answer.json())
 
 

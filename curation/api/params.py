@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from django.core.files.storage import default_storage
 
 from batchsite.accounts.models import Team, User
 from curation.models import ReviewQueue, Rubric
 from curation.models.queues import MOST_OVERLAP
 from jobs.api import params
-from jobs.models import Batch
+from jobs.models import Batch, BatchFile
 from jobs.result_search import FINISH_REASONS, ResultFilter
 from jobs.row_checks.parameters import bad
 
@@ -20,6 +23,7 @@ GUIDELINES_LENGTH = 50_000
 REASON_LENGTH = 500
 NOTE_LENGTH = 2000
 ITEMS_MOST = 10_000
+IMPORT_BYTES = 50_000_000
 # The year 9000: a moment that every part of the system can write.
 LATEST = 221_845_392_000
 WHOLE = {
@@ -152,6 +156,22 @@ def batch(team: Team, public_id: Any, param: str) -> Batch:
     if found is None:
         raise bad(param, "the team has no such batch.")
     return found
+
+
+def json_file(team: Team, body: Body, name: str) -> Any:
+    """What a file of the team has, as JSON."""
+    given = params.text(body, name)
+    file = BatchFile.objects.visible_to_team(team).find(given)
+    if file is None:
+        raise bad(name, "the team has no such file.")
+    if file.bytes > IMPORT_BYTES:
+        raise bad(name, f"it has more than {IMPORT_BYTES:,} bytes.")
+    with default_storage.open(file.storage_name) as stored:
+        content = stored.read()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise bad(name, "the file is no JSON.") from None
 
 
 def rubric(team: Team, body: Body) -> Rubric:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from curation import feeding, quality, queues, rework, standing
+from curation import feeding, label_studio, quality, queues, rework, standing
 from curation.models import Choosing, ReviewItem, ReviewQueue
 from curation.models.feeds import MOST_SAMPLED
 from jobs.api import batch_params
@@ -132,6 +133,38 @@ def _feed(request: Request, queue: ReviewQueue) -> Any:
         most=most,
         assigned_to=params.one_person(team, body, "assigned_to"),
         **who(request),
+    )
+
+
+@api_view(["GET"])
+@scope("curation")
+def label_studio_config(request: Request, queue_id: str) -> HttpResponse:
+    """The labelling configuration of a Label Studio project that asks the same."""
+    queue = queue_or_404(request, queue_id)
+    return HttpResponse(label_studio.config(queue), content_type="application/xml")
+
+
+@api_view(["GET", "POST"])
+@scope("curation")
+def label_studio_tasks(request: Request, queue_id: str) -> HttpResponseBase:
+    """GET gives the items as Label Studio's tasks; POST takes judgements from there.
+
+    `file_id` is an uploaded file with the JSON that Label Studio exports.
+    """
+    queue = queue_or_404(request, queue_id)
+    if request.method == "GET":
+        # Refused now, and not in the middle of the answer.
+        label_studio.config(queue)
+        return StreamingHttpResponse(
+            label_studio.as_lines(queue), content_type="application/json"
+        )
+    body = body_of(request)
+    params.known_only(body, ("file_id",))
+    content = params.json_file(caller(request).team, body, "file_id")
+    taken = label_studio.take(queue, content, user=caller(request).user)
+    standing.forget(queue)
+    return Response(
+        {"object": "curation.import", "taken": taken.taken, "left": taken.left[:100]}
     )
 
 

@@ -338,6 +338,9 @@ SCHEMAS: dict[str, Schema] = {
     "CurationResponse": RESPONSE,
     "CurationResponseList": listed("CurationResponse"),
     "CurationWork": WORK,
+    "CurationImport": obj(
+        object={"const": "curation.import"}, taken=COUNT, left=array(text())
+    ),
     "Dataset": DATASET,
     "DatasetBuild": BUILD,
     "DatasetList": listed("Dataset"),
@@ -375,6 +378,7 @@ SCHEMAS: dict[str, Schema] = {
         most=whole(1, MOST_SAMPLED),
         assigned_to=or_null(EMAIL),
     ),
+    "TakeTasks": obj(file_id=noted("The file's id.", text(200, least=1))),
     "Skip": some(
         reason=or_null(text(REASON_LENGTH)),
         version=or_null(COUNT),
@@ -518,6 +522,35 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
             QUEUE_ID,
             errors=(409,),
             description="Their answers become new versions of the items.",
+        ),
+    },
+    "/v1/curation/queues/{queue_id}/label_studio/config": {
+        "GET": operation(
+            "getLabelStudioConfig",
+            TAG,
+            "The configuration of a Label Studio project that asks the same.",
+            parameters=(QUEUE_ID,),
+            answer=text(),
+            media_type="application/xml",
+            errors=(404,),
+        ),
+    },
+    "/v1/curation/queues/{queue_id}/label_studio/tasks": {
+        "GET": operation(
+            "getLabelStudioTasks",
+            TAG,
+            "A queue's items and judgements as Label Studio's tasks.",
+            parameters=(QUEUE_ID,),
+            answer=array(ANYTHING),
+            errors=(404,),
+        ),
+        "POST": _do(
+            "takeLabelStudioTasks",
+            "Take judgements that Label Studio exported.",
+            "TakeTasks",
+            "CurationImport",
+            QUEUE_ID,
+            description="What does not fit is left and named; nothing counts twice.",
         ),
     },
     "/v1/curation/queues/{queue_id}/agreement": {

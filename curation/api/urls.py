@@ -17,6 +17,16 @@ curation_api_urls: list[URLPattern] = [
     path("queues/<str:queue_id>/undo", items.queue_undo, name="api-queue-undo"),
     path("queues/<str:queue_id>/rework", queues.queue_rework, name="api-queue-rework"),
     path(
+        "queues/<str:queue_id>/label_studio/config",
+        queues.label_studio_config,
+        name="api-queue-label-studio-config",
+    ),
+    path(
+        "queues/<str:queue_id>/label_studio/tasks",
+        queues.label_studio_tasks,
+        name="api-queue-label-studio-tasks",
+    ),
+    path(
         "queues/<str:queue_id>/agreement",
         queues.queue_agreement,
         name="api-queue-agreement",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import messages
@@ -11,7 +12,13 @@ from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Max
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.shortcuts import redirect
 from django.views.decorators.http import (
     require_http_methods,
@@ -22,10 +29,11 @@ from django.views.decorators.http import (
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team, User
-from curation import quality, queues, standing
+from curation import label_studio, quality, queues, standing
 from curation.models import Feed, Response, ReviewQueue
 from jobs.access import person
 from jobs.refusals import Refused
+from jobs.templatetags.figures import printable
 from jobs.web.conditional import page
 
 from .access import READ, WRITE, get_queue
@@ -34,6 +42,7 @@ from .queue_forms import QueueForm, RuleForm, SettingsForm, defaults, initial
 QUEUES = 50
 FEEDS = 5
 KEPT_FOR = 60
+IMPORT_BYTES = 50_000_000
 STATES = ("open", "archived")
 
 
@@ -226,6 +235,54 @@ def queue_settings(request: HttpRequest, code: str) -> HttpResponse:
         "rules": list(queue.feed_rules.all()),
     }
     return page(request, "curation/queue_settings.html", ctx)
+
+
+@require_safe
+@login_required
+def label_studio_file(request: HttpRequest, code: str) -> HttpResponseBase:
+    """The configuration (`part` config) or the tasks of a Label Studio project."""
+    queue = get_queue(request, code)
+    try:
+        config = label_studio.config(queue)
+    except Refused as refused:
+        messages.error(request, refused.message)
+        return redirect("queue-detail", code=code)
+    response: HttpResponseBase
+    if request.GET.get("part") == "config":
+        response = HttpResponse(config, content_type="application/xml")
+        name = "label-studio.xml"
+    else:
+        lines = label_studio.as_lines(queue)
+        response = StreamingHttpResponse(lines, content_type="application/json")
+        name = "label-studio-tasks.json"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@require_POST
+@login_required
+def label_studio_take(request: HttpRequest, code: str) -> HttpResponse:
+    """Judgements of a file that Label Studio exported."""
+    queue = get_queue(request, code, right=WRITE)
+    file = request.FILES.get("file")
+    try:
+        if file is None:
+            raise Refused("Choose a file first.")
+        if (file.size or 0) > IMPORT_BYTES:
+            raise Refused(f"The file has more than {IMPORT_BYTES:,} bytes.")
+        content = json.loads(file.read())
+        taken = label_studio.take(queue, content, user=person(request))
+    except (ValueError, RecursionError):
+        messages.error(request, "Nothing was taken: the file is no JSON.")
+    except Refused as refused:
+        messages.error(request, f"Nothing was taken: {refused.message}")
+    else:
+        standing.forget(queue)
+        words = f"{taken.taken} judgement{'s' * (taken.taken != 1)} taken."
+        if taken.left:
+            words += f" {len(taken.left)} left, the first: {printable(taken.left[0])}"
+        messages.info(request, words)
+    return redirect("queue-detail", code=code)
 
 
 @require_POST

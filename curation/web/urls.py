@@ -13,6 +13,16 @@ review_urls: list[URLPattern] = [
     path("<str:code>/agreement/", queues.queue_quality, name="queue-quality"),
     path("<str:code>/settings/", queues.queue_settings, name="queue-settings"),
     path("<str:code>/state/", queues.queue_state, name="queue-state"),
+    path(
+        "<str:code>/label-studio/",
+        queues.label_studio_file,
+        name="queue-label-studio",
+    ),
+    path(
+        "<str:code>/label-studio/take/",
+        queues.label_studio_take,
+        name="queue-label-studio-take",
+    ),
     path("<str:code>/rework/", reworks.queue_rework, name="queue-rework"),
     path("<str:code>/rules/", feeds.rule_add, name="queue-rule-add"),
     path(
