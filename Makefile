@@ -70,11 +70,13 @@ fuzz: $(READY) ## generated inputs against API and intake: N=100000 draws more, 
 faults: $(READY) ## kill at random, fill disks, move clocks, cut hosts off: N=200 draws more kills
 	FAULT_KILLS=$(N) $(BIN)/pytest -n 2 -rP -m sweep tests/faults
 
-.PHONY: bench bench-api bench-claims bench-gaps bench-pages bench-vllm
+.PHONY: bench bench-api bench-claims bench-curation bench-gaps bench-pages bench-vllm
 bench: $(READY) ## upload, validation and pipeline speed against an instant engine
 	$(BIN)/python deploy/bench_pipeline.py
 bench-api: $(READY) ## how fast the API answers while a batch runs
 	$(BIN)/python deploy/bench_api.py
+bench-curation: $(READY) ## a queue of a million items: its pages, judging, datasets (4 GB of disk)
+	$(BIN)/python deploy/bench_curation.py $(if $(N),--rows $(N))
 bench-gaps: $(READY) ## for how long an engine has nothing to do: between batches, in a swap
 	$(BIN)/python deploy/bench_gaps.py
 bench-claims: $(READY) ## what claiming costs with 10 million requests in PostgreSQL (7 GB of disk)

@@ -186,8 +186,8 @@ def _wants_gold(queue: ReviewQueue, user: User) -> bool:
 
 
 def _gold(queue: ReviewQueue, user: User) -> ReviewItem | None:
-    gold = ReviewItem.objects.filter(queue=queue).exclude(gold_text="")
-    return gold.exclude(state=State.EXCLUDED).for_reviewer(user).order_by("id").first()
+    gold = ReviewItem.objects.gold(queue).exclude(state=State.EXCLUDED)
+    return gold.for_reviewer(user).first()
 
 
 def _take(item: ReviewItem, user: User) -> Work | None:

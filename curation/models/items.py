@@ -38,6 +38,11 @@ class ItemQuerySet(models.QuerySet["ReviewItem"]):
             return self.none()
         return self.filter(version__custom_id=custom_id).order_by("id")
 
+    def gold(self, queue: ReviewQueue) -> ItemQuerySet:
+        """Those whose right answers are known, by their index."""
+        known = words_of("gold_text", "", negated=True)
+        return self.filter(known, queue=queue).order_by("id")
+
     def waiting(self, queue: ReviewQueue) -> ItemQuerySet:
         """Those that are still to be judged, the most urgent first, by their index."""
         open_ones = words_of("state", "pending", "in_progress")
@@ -135,8 +140,14 @@ class ReviewItem(models.Model):
                 name="item_disputed",
                 condition=Q(state="awaiting_resolution"),
             ),
+            # read by the list of all items, and by datasets and tasks made of them
+            models.Index(fields=["queue", "id"], name="item_of_queue"),
             # read by lists and counts of a queue's items
             models.Index(fields=["queue", "state", "id"], name="item_by_state"),
+            # read by reviewers who get a gold item, and by counts of them
+            models.Index(
+                fields=["queue", "id"], name="item_gold", condition=~Q(gold_text="")
+            ),
             # read by whoever looks after flagged items
             models.Index(
                 fields=["queue", "id"], name="item_flagged", condition=Q(flagged=True)
@@ -193,6 +204,10 @@ class ItemVersion(models.Model):
 
     class Meta:
         ordering = ["number"]
+        indexes = [
+            # read by who looks for an item by the name of its request
+            models.Index(fields=["custom_id"], name="item_version_by_custom_id"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["item", "number"], name="item_version_once")
         ]

@@ -110,7 +110,7 @@ def _narrowed(queue: ReviewQueue, view: str, wanted: str) -> ItemQuerySet:
         case "flagged":
             rows = rows.filter(flagged=True)
         case "gold":
-            rows = rows.exclude(gold_text="")
+            rows = rows.filter(pk__in=ReviewItem.objects.gold(queue).values("pk"))
     return rows.order_by("id")
 
 

@@ -30,7 +30,7 @@ from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team, User
 from curation import label_studio, quality, queues, standing
-from curation.models import Feed, Response, ReviewQueue
+from curation.models import Feed, Response, ReviewItem, ReviewQueue
 from jobs.access import person
 from jobs.refusals import Refused
 from jobs.templatetags.figures import printable
@@ -157,7 +157,7 @@ def queue_detail(request: HttpRequest, code: str) -> HttpResponse:
     ctx = tab_context(request, queue, "overview") | {
         "mine": _said_by(user, [queue]).get(queue.pk, 0),
         "flagged": queue.items.filter(flagged=True).count(),
-        "gold": queue.items.exclude(gold_text="").count(),
+        "gold": ReviewItem.objects.gold(queue).count(),
         "feeds": list(queue.feeds.select_related("batch", "rule")[:FEEDS]),
         "feeding": Feed.objects.filter(queue=queue, state=Feed.State.WAITING).exists(),
         "rules": list(queue.feed_rules.all()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from batchsite.accounts.models import User
 from curation import reviewing
@@ -52,3 +53,36 @@ def test_a_reviewer_finds_work_by_an_index(
     assert [fault for query in found for fault in query_plans.faults(query)] == []
     # What a page waits for: taking an item and submitting it.
     assert len(found) < 90
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "items/",
+        "items/?view=disputed",
+        "items/?view=flagged",
+        "items/?view=gold",
+        "items/?q=row-5",
+        "review/",
+        "review/jump/?to=row-5",
+    ],
+)
+def test_pages_read_by_indexes(
+    client: Client,
+    make_queue: MakeQueue,
+    curators: list[User],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setattr(query_plans, "BIG", BIG)
+    queue, others = make_queue(300, overlap=2, gold_rate=50), make_queue(300)
+    assert others.items.count() == 300
+    client.force_login(curators[0])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    with query_plans.queries() as found:
+        r = client.get(f"/reviews/{queue.public_id}/{path}")
+    assert r.status_code in (200, 302)
+    assert [fault for query in found for fault in query_plans.faults(query)] == []
