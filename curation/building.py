@@ -41,7 +41,10 @@ def ask(
     check_spec(dataset, queues, spec)
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=dataset.pk)
-        if dataset.builds.filter(state=State.WAITING).count() >= MOST_WAITING:
+        if (
+            DatasetBuild.objects.filter(dataset=dataset, state=State.WAITING).count()
+            >= MOST_WAITING
+        ):
             raise bad("dataset", f"{MOST_WAITING} versions of it are being made.")
         build = DatasetBuild.objects.create(
             dataset=dataset, spec_text=json.dumps(asdict(spec)), created_by=user

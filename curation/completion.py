@@ -9,28 +9,21 @@ from jobs import outbox
 
 from . import standing
 from .models import ReviewQueue
-from .models.queues import QueueQuerySet
 
 AT_ONCE = 100
 
 
 def wanted() -> bool:
     """Whether a queue has come to its end, or has something to do again."""
-    return _moved().exists()
-
-
-def _moved() -> QueueQuerySet:
-    """Queues of whose state webhooks were told something else, or nothing yet."""
-    live = ReviewQueue.objects.live().with_ends()
-    return live.filter(is_over=True, told_completed=False) | live.filter(
-        is_over=False, told_completed=True
-    )
+    return ReviewQueue.objects.moved().exists()
 
 
 def run() -> str:
     """Tell of each that has ended; once, until it has items to judge again."""
     told = 0
-    for queue in _moved().select_related("team").order_by("pk")[:AT_ONCE]:
+    for queue in (
+        ReviewQueue.objects.moved().select_related("team").order_by("pk")[:AT_ONCE]
+    ):
         told += _tell(queue)
     return f"told of {told} queues"
 

@@ -62,26 +62,27 @@ def _answers(queue: ReviewQueue) -> list[str]:
 
 
 def _tag(view: ET.Element, question: Question, about: str) -> None:
-    common = {"name": question.key, "toName": about}
-    required = {"required": "true"} if question.required else {}
+    common: dict[str, str] = {"name": question.key, "toName": about}
+    if question.required and question.type != "spans":
+        common["required"] = "true"
     match question.type:
         case "label" | "multi_label" | "boolean" | "pairwise":
             several = question.type == "multi_label"
             choice = "multiple" if several else "single"
-            tag = ET.SubElement(view, "Choices", **common, choice=choice, **required)
+            tag = ET.SubElement(view, "Choices", common, choice=choice)
             for value in _values(question):
                 ET.SubElement(tag, "Choice", value=value)
         case "rating":
             most = str(int(question.high or 10))
-            ET.SubElement(view, "Rating", **common, maxRating=most, **required)
+            ET.SubElement(view, "Rating", common, maxRating=most)
         case "number":
-            ET.SubElement(view, "Number", **common, **required)
+            ET.SubElement(view, "Number", common)
         case "spans":
-            tag = ET.SubElement(view, "Labels", **common)
+            tag = ET.SubElement(view, "Labels", common)
             for value in question.values:
                 ET.SubElement(tag, "Label", value=value)
         case _:
-            ET.SubElement(view, "TextArea", **common, maxSubmissions="1", **required)
+            ET.SubElement(view, "TextArea", common, maxSubmissions="1")
 
 
 def _values(question: Question) -> Sequence[str]:
@@ -262,12 +263,10 @@ def _take_one(
     answers = _read(queue.rubric_version.questions, annotation.get("result"))
     reviewing.open_item(item=item, user=person)
     seconds = annotation.get("lead_time")
-    known = isinstance(seconds, int | float) and math.isfinite(seconds)
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        seconds = 0.0
     reviewing.submit(
-        version=item.version,
-        user=person,
-        answers=answers,
-        seconds=float(seconds) if known else 0.0,
+        version=item.version, user=person, answers=answers, seconds=float(seconds)
     )
     return True
 

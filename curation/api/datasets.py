@@ -54,7 +54,9 @@ def dataset_collection(request: Request) -> Response:
 
 def _shown(dataset: Dataset) -> dict[str, object]:
     rows = dataset.versions.select_related("train_file", "test_file")
-    builds = dataset.builds.exclude(state=DatasetBuild.State.DONE)
+    builds = DatasetBuild.objects.filter(dataset=dataset).exclude(
+        state=DatasetBuild.State.DONE
+    )
     return dataset_object(
         dataset, list(rows.order_by("-number")), list(builds[:BUILDS])
     )

@@ -16,14 +16,19 @@ MOST_OVERLAP = 20
 
 
 class QueueQuerySet(OwnedQuerySet["ReviewQueue"]):
-    def with_ends(self) -> QueueQuerySet:
-        """With `is_over`: there are items, and none is left to judge or to decide."""
+    def moved(self) -> QueueQuerySet:
+        """Those that are live, of which webhooks were told something else, or nothing yet.
+
+        A queue is completed when it has items and none is left to judge or to decide.
+        """
         from .items import ReviewItem
 
         items = ReviewItem.objects.filter(queue=OuterRef("pk"), gold_text="")
         left = items.filter(state__in=("pending", "in_progress", "awaiting_resolution"))
-        done = items.filter(state="completed")
-        return self.annotate(is_over=Q(Exists(done)) & ~Q(Exists(left)))
+        over = Q(Exists(items.filter(state="completed"))) & ~Q(Exists(left))
+        return self.live().filter(
+            (over & Q(told_completed=False)) | (~over & Q(told_completed=True))
+        )
 
     def live(self) -> QueueQuerySet:
         """Those that are open or paused."""

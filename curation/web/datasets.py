@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -64,7 +65,9 @@ def dataset_detail(request: HttpRequest, code: str) -> HttpResponse:
     dataset = get_object_or_404(rows, public_id=code)
     permissions.require(user, dataset.team, READ)
     versions = dataset.versions.select_related("train_file", "test_file", "created_by")
-    builds = dataset.builds.exclude(state=DatasetBuild.State.DONE)
+    builds = DatasetBuild.objects.filter(dataset=dataset).exclude(
+        state=DatasetBuild.State.DONE
+    )
     ctx = {
         "dataset": dataset,
         "versions": [
@@ -133,7 +136,10 @@ def _ask(
     queues: Sequence[ReviewQueue],
     wishes: Sequence[Wish],
 ) -> DatasetBuild | None:
-    by = {"user": person(request), "address": client_address(request)}
+    by: dict[str, Any] = {
+        "user": person(request),
+        "address": client_address(request),
+    }
     try:
         accept = dataset_forms.accept(wishes)
         with transaction.atomic():

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 from curation import standing
-from curation.models import Feed, ReviewQueue, Rework
+from curation.models import Feed, ReviewItem, ReviewQueue, Rework
 from jobs.access import get_batch, person
 from jobs.extensions import Panel
 from jobs.web import detail
@@ -59,11 +59,9 @@ def home_panel(user: User) -> Panel | None:
 
 def _rows(user: User) -> tuple[Row, ...]:
     active = ReviewQueue.objects.visible_to(user).filter(state=ReviewQueue.State.ACTIVE)
-    queues = list(
-        active.annotate(
-            flagged_count=Count("items", filter=Q(items__flagged=True))
-        ).order_by("-pk")[: 4 * SHOWN]
-    )
+    queues = list(active.order_by("-pk")[: 4 * SHOWN])
+    rows = ReviewItem.objects.filter(queue__in=queues, flagged=True).order_by()
+    flagged = dict(rows.values_list("queue").annotate(Count("pk")))
     counts = standing.of_all(queues)
     curates = set(permissions.teams_where(user, WRITE).values_list("pk", flat=True))
     found = [
@@ -73,7 +71,7 @@ def _rows(user: User) -> tuple[Row, ...]:
             counts[queue.pk].done,
             counts[queue.pk].total,
             counts[queue.pk].disputed,
-            queue.flagged_count,
+            flagged.get(queue.pk, 0),
             queue.team_id in curates and counts[queue.pk].waiting > 0,
         )
         for queue in queues

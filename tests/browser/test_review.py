@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -39,9 +40,9 @@ def queue_of(
     team: Team,
     owner: User,
     make_batch: MakeBatch,
-    questions: list[dict[str, object]],
+    questions: list[Any],
     *texts: str,
-    **over: object,
+    **over: Any,
 ) -> ReviewQueue:
     """A queue of these answers that asks these questions."""
     asked = rubrics.create_rubric(

@@ -155,7 +155,8 @@ def test_what_does_not_fit_is_named_and_the_rest_is_taken(
     assert len(taken.left) == 6
     assert "names no item of this queue" in taken.left[0]
     assert not Response.objects.submitted().exists()
-    for content in ({}, [1], "x"):
+    nothing: list[Any] = [{}, [1], "x"]
+    for content in nothing:
         with pytest.raises(Refused, match="array of tasks"):
             label_studio.take(queue, content, user=ann)
 
@@ -188,12 +189,12 @@ def test_in_the_browser_and_by_the_api(
 
     api: APIClient = api_client(curators[2], team)
     base = f"/v1/curation/queues/{queue.public_id}/label_studio"
-    r = api.get(f"{base}/tasks")
-    content = check(r)
+    told: Any = api.get(f"{base}/tasks")
+    content = check(told)
     assert len(json.loads(content)[0]["annotations"]) == 2
-    r = api.get(f"{base}/config")
-    assert check(r).startswith(b"<View>")
+    told = api.get(f"{base}/config")
+    assert check(told).startswith(b"<View>")
     file = make_file(content, purpose="user_data")
-    r = api.post(f"{base}/tasks", {"file_id": file.public_id}, format="json")
-    check(r)
-    assert r.json() == {"object": "curation.import", "taken": 0, "left": []}
+    told = api.post(f"{base}/tasks", {"file_id": file.public_id}, format="json")
+    check(told)
+    assert told.json() == {"object": "curation.import", "taken": 0, "left": []}

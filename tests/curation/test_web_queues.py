@@ -10,7 +10,14 @@ from django.test import Client
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from curation import reviewing
-from curation.models import FeedRule, Resolution, ReviewItem, ReviewQueue, Rubric
+from curation.models import (
+    FeedRule,
+    Resolution,
+    ReviewItem,
+    ReviewQueue,
+    Rework,
+    Rubric,
+)
 from jobs.models import Batch, ServedModel
 
 from .conftest import BAD, GOOD, MakeQueue
@@ -292,7 +299,7 @@ def test_items_run_again_in_a_child_batch(
 
     child = Batch.objects.get(rework__queue=queue)
     assert r["Location"] == f"/batches/{child.public_id}/"
-    assert child.rework.items.get() == first
+    assert Rework.objects.get(batch=child).items.get() == first
     assert "Choose items first." in client.post(path, follow=True).content.decode()
 
 
