@@ -147,6 +147,14 @@ def look_back(*, item: ReviewItem, user: User) -> Work:
     return Work(item, version, list(version.candidates.all()), response)
 
 
+def may_still_judge(item: ReviewItem, user: User) -> bool:
+    """Whether the person may still judge the item: what would lead him is kept away."""
+    if item.state not in (State.PENDING, State.IN_PROGRESS):
+        return False
+    said = Response.objects.submitted().filter(version=item.version_id, user=user)
+    return may_review(item.queue, user) and not said.exists()
+
+
 def beside(work: Work) -> tuple[ReviewItem | None, ReviewItem | None]:
     """The items that the person opened in the queue before this one, and after it."""
     opened = Response.objects.filter(

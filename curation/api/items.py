@@ -177,23 +177,12 @@ def item_responses(request: Request, item_id: str) -> Response:
         return Response(response_object(_judge(request, item)))
     rows = Judgement.objects.submitted().filter(version=item.version_id)
     found = list(rows.select_related("user", "version").order_by("submitted_at"))
-    mine = {row.user_id for row in found}
-    looks_after = key_may(caller(request), "curation:write")
-    if item.queue.blind_others and looks_after and _judges_still(request, item, mine):
+    user = caller(request).user
+    if item.queue.blind_others and reviewing.may_still_judge(item, user):
         # Who is still to judge it sees nothing that would lead him.
         found = []
     data = [response_object(row) for row in found]
     return Response(list_object(data, has_more=False))
-
-
-def _judges_still(request: Request, item: ReviewItem, said: set[int]) -> bool:
-    user = caller(request).user
-    open_ones = (ReviewItem.State.PENDING, ReviewItem.State.IN_PROGRESS)
-    return (
-        item.state in open_ones
-        and user.pk not in said
-        and reviewing.may_review(item.queue, user)
-    )
 
 
 def _judge(request: Request, item: ReviewItem) -> Judgement:

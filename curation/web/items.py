@@ -157,7 +157,10 @@ def _detail(
     # Whoever decides sees the answers as they were put in.
     layout = [candidate.place for candidate in candidates]
     said = Response.objects.submitted().filter(version=version)
-    judged = list(said.select_related("user").order_by("submitted_at"))
+    judges = reviewing.may_still_judge(item, person(request))
+    blind = judges and queue.blind_others
+    hides_model = judges and queue.blind_model
+    judged = [] if blind else list(said.select_related("user").order_by("submitted_at"))
     resolution = Resolution.objects.filter(version=version).select_related("by").first()
     holds = resolution.answers if resolution else {}
     errors = screen.errors_of(refused)
@@ -165,8 +168,12 @@ def _detail(
         "item": item,
         "version": version,
         "asked": screen.request_of(version.request_body),
-        "shown": screen.answers_of(queue, candidates, layout, shows_model=True),
+        "shown": screen.answers_of(
+            queue, candidates, layout, shows_model=not hides_model
+        ),
         "candidates": candidates,
+        "blind": blind,
+        "hides_model": hides_model,
         "judged": judged,
         "judged_rows": _side_by_side(questions, judged, layout),
         "resolution": resolution,

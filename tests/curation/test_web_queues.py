@@ -254,6 +254,25 @@ def test_a_dispute_is_shown_side_by_side_and_decided(
     assert client.post(f"{path}decide/", {"chosen": "7"}).status_code == 404
 
 
+def test_judgements_are_kept_from_who_is_still_to_judge(
+    client: Client, ann: User, curators: list[User], viewer: User, make_queue: MakeQueue
+) -> None:
+    queue = make_queue(1, overlap=2)
+    item = judge(queue, curators[1], {"verdict": "good", "note": "theirs"})
+    path = f"/reviews/{queue.public_id}/items/{item.public_id}/"
+    page = client.get(path).content.decode()
+    assert "once you have judged it" in page
+    assert "theirs" not in page
+    assert "hidden until you have judged it" in page
+    assert "tiny" not in page
+    judge(queue, ann, GOOD)
+    page = client.get(path).content.decode()
+    assert "theirs" in page
+    assert "tiny" in page
+    client.force_login(viewer)
+    assert "theirs" in client.get(path).content.decode()
+
+
 def test_many_items_are_changed_at_once(
     client: Client, ann: User, curators: list[User], make_queue: MakeQueue
 ) -> None:
