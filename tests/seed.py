@@ -245,6 +245,53 @@ def review(queue: str, reviewer: int) -> int:
     return done
 
 
+def fed_queue(rows: int) -> str:
+    """An ended batch of answered rows, a queue that is to be fed with all of them, and a
+    dataset of it; the keys of queue and dataset."""
+    from batchsite.accounts.people import ensure_member
+    from curation import datasets, feeding, queues, rubrics
+    from curation.questions import read
+    from tests.many_rows import Sizes, fill
+
+    (made,) = fill(Sizes(teams=1, batches=1, rows=rows, chunk=10, answered=1))
+    user = ensure_member(team_name=made.team.name, email="owner@example.com").user
+    asked = [{"key": "good", "type": "boolean", "title": "Is it good?"}]
+    rubric = rubrics.create_rubric(
+        team=made.team, name="Good", questions=read("q", asked), user=user
+    )
+    queue = queues.create_queue(
+        team=made.team,
+        name="Good",
+        kind="single",
+        rubric_version=rubric.latest,
+        user=user,
+    )
+    feeding.ask(queue=queue, batch=made, user=user)
+    dataset = datasets.create_dataset(team=made.team, name="Good", user=user)
+    return f"{queue.pk} {dataset.pk}"
+
+
+def ask_dataset(queue: int, dataset: int) -> str:
+    """Resolve all items of the queue as good, and ask for a version of the dataset."""
+    from curation import building
+    from curation.datasets import Spec
+    from curation.models import Dataset, Resolution, ReviewItem, ReviewQueue
+
+    items = ReviewItem.objects.filter(queue_id=queue)
+    Resolution.objects.bulk_create(
+        Resolution(version_id=version, how="single", answers_text='{"good": true}')
+        for version in items.values_list("version_id", flat=True)
+    )
+    items.update(state="completed", submitted=1)
+    building.ask(
+        dataset=Dataset.objects.get(pk=dataset),
+        queues=[ReviewQueue.objects.get(pk=queue)],
+        spec=Spec("sft"),
+        user=None,
+    )
+    return "asked"
+
+
 def main() -> None:
     """Call one of the functions above: NAME JSON-ARGUMENTS."""
     import django
