@@ -6,7 +6,13 @@ from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
 from curation.api.urls import curation_api_urls
-from curation.web.urls import dataset_urls, feed_urls, review_urls, rubric_urls
+from curation.web.urls import (
+    dataset_urls,
+    feed_urls,
+    mark_urls,
+    review_urls,
+    rubric_urls,
+)
 from jobs.api.urls import api_urls
 from jobs.web.model_urls import model_urls
 from jobs.web.urls import job_urls
@@ -26,6 +32,7 @@ urlpatterns = [
     path("reviews/", include(review_urls)),
     path("rubrics/", include(rubric_urls)),
     path("datasets/", include(dataset_urls)),
+    path("marks/", include(mark_urls)),
     path("", include(feed_urls)),
     path("", include(job_urls)),
 ]

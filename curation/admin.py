@@ -343,6 +343,18 @@ class FeedRuleAdmin(OfQueue):
     wanted_shown = staticmethod(long_text("wanted_text", "Filter"))
 
 
+class MarkAdmin(ReadOnly):
+    list_display = ["batch", "starred", "quality", hostile("note"), "by", "updated_at"]
+    list_filter = ["starred", "quality"]
+    list_select_related = ["batch", "by"]
+    search_fields = ["note", "by__email"]
+    fields = [
+        *("team", "batch", "result", "starred", "quality", "tags", "note_shown"),
+        *("by", "created_at", "updated_at"),
+    ]
+    note_shown = staticmethod(long_text("note", "Note"))
+
+
 class DatasetBuildAdmin(ReadOnly):
     list_display = ["dataset", "state", "tries", "version", "created_at", "ended_at"]
     list_filter = ["state"]
@@ -393,6 +405,7 @@ for model, page in (
     (models.Feed, FeedAdmin),
     (models.FeedRule, FeedRuleAdmin),
     (models.DatasetBuild, DatasetBuildAdmin),
+    (models.Mark, MarkAdmin),
     (models.Dataset, DatasetAdmin),
     (models.DatasetVersion, DatasetVersionAdmin),
 ):

@@ -17,4 +17,5 @@ class CurationConfig(AppConfig):
         extensions.api_schemas.append("curation.api.schema")
         extensions.batch_tabs.append(("review", "Review"))
         extensions.home_panels.append("curation.web.panels.home_panel")
+        extensions.result_panels.append("curation.web.marks.result_panel")
         extensions.result_acts.append("curation.web.feeds.result_act")

@@ -33,6 +33,7 @@ from .models import (
     Dataset,
     DatasetBuild,
     DatasetVersion,
+    Mark,
     Resolution,
     ReviewItem,
     ReviewQueue,
@@ -41,6 +42,7 @@ from .parts import PARTS, Part
 from .personal import Redactor
 from .raw import Examples, judgements
 from .records import (
+    ALL,
     FORMATS,
     Accept,
     Judged,
@@ -55,6 +57,8 @@ READ_AT_ONCE = 200
 MANIFEST = "batchsite.dataset/1"
 TRAIN, TEST = "train", "test"
 RAW, FEW_SHOT = "raw", "few_shot"
+# What answers can become that were marked and not judged.
+OF_MARKS = ("sft", "reward", FEW_SHOT)
 ALL_FORMATS = (*FORMATS, FEW_SHOT, RAW)
 
 
@@ -66,7 +70,8 @@ class Spec:
     their keys and `salt`. `alike`, 0.5 to 1, leaves out what is as like as that to an
     item before; `redact` replaces what looks like personal data. Of examples (few_shot)
     there are up to `most`, which take up to `tokens` together; `pseudonyms` stand for
-    reviewers in raw rows.
+    reviewers in raw rows. With `marks` answers that are marked so become rows, too:
+    {"starred": true, "least": 8, "tag": "…"}.
     """
 
     format: str
@@ -78,6 +83,7 @@ class Spec:
     redact: bool = False
     most: int = 8
     tokens: int = 1500
+    marks: Mapping[str, Any] | None = None
     pseudonyms: bool = True
 
 
@@ -127,13 +133,18 @@ def build_version(
         tally = Tally(
             Duplicates(spec.alike) if spec.alike is not None else None,
             Redactor() if spec.redact else None,
+            Examples(most=spec.most, tokens=spec.tokens),
             beat,
         )
         for queue in queues:
             if spec.format == RAW:
                 _write_raw(queue, spec, parts, tally)
             else:
-                _write_queue(queue, spec, accepts[queue.pk], parts, tally)
+                _write(_judged(queue), spec, accepts[queue.pk], parts, tally)
+        if spec.marks is not None:
+            _write(_marked(dataset.team, spec.marks), spec, ALL, parts, tally)
+        for key, row in tally.examples.chosen():
+            _put([row], key, spec, parts, tally)
         for part in parts.values():
             part.close()
         if not any(part.rows for part in parts.values()):
@@ -147,7 +158,9 @@ def check_spec(
     """Which items of each queue are good enough; Refused for what cannot be made so."""
     choice("format", spec.format, ALL_FORMATS)
     choice("file_format", spec.file_format, PARTS)
-    if not queues:
+    if spec.marks is not None:
+        _check_marks(spec)
+    elif not queues:
         raise bad("queues", "name a queue at least.", "empty_array")
     if any(queue.team_id != dataset.team_id for queue in queues):
         raise bad("queues", "they must be of the dataset's team.")
@@ -161,12 +174,32 @@ def check_spec(
     }
 
 
+def _check_marks(spec: Spec) -> None:
+    """Refuse what cannot be made of answers that nobody was asked about."""
+    assert spec.marks is not None
+    if spec.format not in OF_MARKS:
+        why = f"of marked answers there are {', '.join(OF_MARKS)} rows."
+        raise bad("format", why)
+    for name in spec.marks:
+        if name not in ("starred", "least", "tag"):
+            raise bad(f"marks.{name[:50]}", "no mark has this.", "unknown_parameter")
+    starred = spec.marks.get("starred", False)
+    if not isinstance(starred, bool):
+        raise bad("marks.starred", "expected a boolean.", "invalid_type")
+    least, tag = spec.marks.get("least"), spec.marks.get("tag", "")
+    if least is not None and (isinstance(least, bool) or least not in range(1, 11)):
+        raise bad("marks.least", "expected 1 to 10.")
+    if not isinstance(tag, str) or "\0" in tag:
+        raise bad("marks.tag", "expected a string.", "invalid_type")
+
+
 @dataclass
 class Tally:
     """What went into a version, and why the rest did not."""
 
     duplicates: Duplicates | None = None
     redactor: Redactor | None = None
+    examples: Examples = field(default_factory=lambda: Examples(most=1, tokens=1))
     beat: Callable[[], None] = lambda: None
     items: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
@@ -180,22 +213,25 @@ class Tally:
         return ", ".join(reasons) or "nothing is resolved"
 
 
-def _write_queue(
-    queue: ReviewQueue,
+Source = Iterator[tuple[Judged, list[Candidate]]]
+
+
+def _write(
+    source: Source,
     spec: Spec,
     accept: Accept,
     parts: Mapping[str, Part],
     tally: Tally,
 ) -> None:
-    examples = Examples(most=spec.most, tokens=spec.tokens)
-    for judged, candidates in _judged(queue):
+    """Rows of what is judged; examples are only collected."""
+    for judged, candidates in source:
         tally.items += 1
         tally.beat()
         try:
             if tally.duplicates and not tally.duplicates.is_new(compared(judged)):
                 raise NotExported("it is like another one")
             if spec.format == FEW_SHOT:
-                examples.add(judged, accept)
+                tally.examples.add(judged, accept)
                 rows: list[Row] = []
             else:
                 # All rows of an item, or none.
@@ -207,8 +243,37 @@ def _write_queue(
         for candidate in candidates:
             tally.batches[candidate.batch_code] += 1
             tally.models[_model_of(candidate)] += 1
-    for key, row in examples.chosen():
-        _put([row], key, spec, parts, tally)
+
+
+def _marked(team: Team, wanted: Mapping[str, Any]) -> Source:
+    """Answers with such marks, as if somebody had judged them, in the order of marks."""
+    marks = Mark.objects.visible_to_team(team).chosen(
+        starred=wanted.get("starred", False),
+        least=wanted.get("least"),
+        tag=wanted.get("tag", ""),
+    )
+    rows = marks.select_related("result__request", "result__batch").order_by("pk")
+    after = 0
+    while found := list(rows.filter(pk__gt=after)[:READ_AT_ONCE]):
+        for mark in found:
+            result = mark.result
+            candidate = Candidate(
+                batch_code=result.batch.public_id,
+                model=result.request.model or result.batch.model,
+                provenance=result.provenance,
+            )
+            judged = Judged(
+                key=f"{result.batch.public_id}#{result.index}",
+                request=result.request.body,
+                bodies=[result.body],
+                models=[candidate.model],
+                questions=[],
+                answers={},
+                custom_id=result.request.custom_id,
+                quality=(mark.quality or 0) / 10,
+            )
+            yield judged, [candidate]
+        after = found[-1].pk
 
 
 def _write_raw(
@@ -237,7 +302,7 @@ def _model_of(candidate: Candidate) -> str:
     return f"{candidate.model}@{revision}" if revision else candidate.model
 
 
-def _judged(queue: ReviewQueue) -> Iterator[tuple[Judged, list[Candidate]]]:
+def _judged(queue: ReviewQueue) -> Source:
     """What is resolved of the items' newest versions, in the order of the items."""
     questions = queue.rubric_version.questions
     resolved = (
@@ -381,6 +446,7 @@ def _manifest(
         "format": spec.format,
         "file_format": spec.file_format,
         "accept": dict(spec.accept),
+        "marks": spec.marks and dict(spec.marks),
         "split": {"test_share": spec.test_share, "salt": spec.salt},
         "queues": [
             {

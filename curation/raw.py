@@ -110,6 +110,8 @@ class Examples:
 
 def quality(judged: Judged) -> float:
     """The mean of what was rated, each from 0 to 1, more being better unless it says so."""
+    if judged.quality is not None:
+        return judged.quality
     rated = [
         _part(judged.answers, question.key, question.low, question.high, question.goal)
         for question in judged.questions

@@ -52,6 +52,8 @@ class Judged:
     questions: Sequence[Question]
     answers: Mapping[str, Any]
     custom_id: str = ""
+    # What somebody gave it in passing, 0 to 1; None: what is rated says it.
+    quality: float | None = None
 
     def answer_to(self, type_: str) -> Any:
         """What holds for the first question of that type; None: nothing."""

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
     from batchsite.accounts.models import User
-    from jobs.models import Batch
+    from jobs.models import Batch, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ api_schemas: list[str] = []
 batch_tabs: list[tuple[str, str]] = []
 # Functions of a user that return a Panel of the first page, or None for nothing to show.
 home_panels: list[str] = []
+# Functions of (user, result) that return a Panel to stand below the answer, or None.
+result_panels: list[str] = []
 # Functions of (user, batch) that return a ResultAct, or None where it is not for them.
 result_acts: list[str] = []
 
@@ -52,6 +54,12 @@ def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
     """What that person may do with results of the batch, beside what jobs itself offers."""
     found = (_named(name)(user, batch) for name in result_acts)
     return [act for act in found if act is not None]
+
+
+def panels_beside(user: User, result: Result) -> list[Panel]:
+    """What other apps show that person below an answer."""
+    found = (_named(name)(user, result) for name in result_panels)
+    return [panel for panel in found if panel is not None]
 
 
 def panels(user: User) -> list[Panel]:

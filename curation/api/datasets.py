@@ -24,7 +24,7 @@ from .objects import build_object, dataset_object
 
 VERSION = (
     *("queue_ids", "format", "file_format", "accept", "test_share", "salt"),
-    *("alike", "redact", "most", "tokens", "pseudonyms"),
+    *("alike", "redact", "most", "tokens", "pseudonyms", "marks"),
 )
 SALT_LENGTH = 100
 BUILDS = 20
@@ -96,6 +96,8 @@ def _spec(body: params.Body) -> Spec:
             given[name] = plain.integer(name, body[name], least=1, most=most)
     if body.get("file_format") is not None:
         given["file_format"] = plain.text(body, "file_format")
+    if body.get("marks") is not None:
+        given["marks"] = params.obj(body, "marks")
     if body.get("alike") is not None:
         given["alike"] = params.number(body, "alike", least=0.5, most=1)
     return Spec(

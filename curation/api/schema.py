@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from curation.datasets import ALL_FORMATS as ROWS
+from curation.marking import MOST_TAGS, TAG_LENGTH
+from curation.marking import NOTE_LENGTH as NOTE_OF_MARK
 from curation.models import (
     Choosing,
     DatasetBuild,
@@ -14,6 +16,7 @@ from curation.models import (
 )
 from curation.models import ReviewQueue as Queue
 from curation.models.feeds import MOST_SAMPLED
+from curation.models.marks import BEST
 from curation.models.queues import MOST_OVERLAP
 from curation.parts import PARTS
 from curation.questions import FORMATS, GOALS, KINDS, QUESTIONS_MOST
@@ -248,6 +251,19 @@ VERSION = obj(
     manifest=noted("What it was made of, and the sums of its files.", ANYTHING),
     created_at=UNIX,
 )
+MARK = obj(
+    object={"const": "curation.mark"},
+    id=text(),
+    batch_id=text(),
+    custom_id=text(),
+    starred=BOOLEAN,
+    quality=or_null(whole(1, BEST)),
+    tags=array(text()),
+    note=text(),
+    by=or_null(text()),
+    created_at=UNIX,
+    updated_at=UNIX,
+)
 BUILD = obj(
     id=text(),
     object={"const": "curation.build"},
@@ -296,9 +312,18 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "CreateDataset": obj(name=text(100, least=1)),
     "CreateDatasetVersion": obj(
-        "queue_ids",
         "format",
-        queue_ids=array(text(least=1), minItems=1, maxItems=100),
+        queue_ids=array(text(least=1), maxItems=100),
+        marks=noted(
+            "Marked answers become rows, too (sft, reward, few_shot).",
+            or_null(
+                some(
+                    starred=BOOLEAN,
+                    least=whole(1, BEST),
+                    tag=text(TAG_LENGTH),
+                )
+            ),
+        ),
         format=one_of(ROWS),
         accept=noted(
             'Conditions by question: {"verdict": ["good"], "stars": {"least": 4}}.',
@@ -355,6 +380,22 @@ SCHEMAS: dict[str, Schema] = {
         answers=ANSWERS,
         state=one_of(Response.State.values),
         seconds=noted("How long the item was looked at.", {**NUMBER, "minimum": 0}),
+    ),
+    "Mark": MARK,
+    "MarkAnswer": obj(
+        "batch_id",
+        "custom_id",
+        batch_id=text(200, least=1),
+        custom_id=text(512, least=1),
+        starred=BOOLEAN,
+        quality=or_null(whole(1, BEST)),
+        tags=array(text(TAG_LENGTH, least=1), maxItems=MOST_TAGS),
+        note=text(NOTE_OF_MARK),
+    ),
+    "MarkList": listed("Mark"),
+    "Marked": obj(
+        object={"const": "curation.marked"},
+        mark=noted("null: nothing is left of it.", or_null(ref("Mark"))),
     ),
     "Queue": QUEUE,
     "QueueList": listed("Queue"),
@@ -609,6 +650,22 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
             parameters=(ITEM_ID,),
             answer=ref("CurationItem"),
             errors=(404,),
+        ),
+    },
+    "/v1/curation/marks": {
+        "GET": _list(
+            "listMarks",
+            "List marked answers, newest first.",
+            "MarkList",
+            query("starred", one_of(("true", "false")), "Only those with a star."),
+            query("least", whole(1, BEST), "Only those of that quality and better."),
+            query("tag", text(TAG_LENGTH), "Only those with that tag."),
+        ),
+        "POST": _do(
+            "markAnswer",
+            "Mark an answer: what is not named stays.",
+            "MarkAnswer",
+            "Marked",
         ),
     },
     "/v1/curation/datasets": {

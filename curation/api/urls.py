@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import datasets, items, queues, rubrics
+from . import datasets, items, marks, queues, rubrics
 
 # under /v1/curation/, without a slash at the end as all of the API
 curation_api_urls: list[URLPattern] = [
@@ -41,6 +41,7 @@ curation_api_urls: list[URLPattern] = [
         items.item_resolution,
         name="api-item-resolution",
     ),
+    path("marks", marks.mark_collection, name="api-marks"),
     path("datasets", datasets.dataset_collection, name="api-datasets"),
     path("datasets/<str:dataset_id>", datasets.dataset_detail, name="api-dataset"),
     path(

@@ -14,6 +14,7 @@ from .items import (
     ReviewItem,
     Skip,
 )
+from .marks import Mark
 from .queues import ReviewQueue
 from .reworks import Rework
 from .rubrics import Rubric, RubricVersion
@@ -28,6 +29,7 @@ __all__ = [
     "Feed",
     "FeedRule",
     "ItemVersion",
+    "Mark",
     "Resolution",
     "Response",
     "ReviewEvent",

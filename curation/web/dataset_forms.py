@@ -29,6 +29,11 @@ FORMATS = (
 )
 FILES = {"jsonl": "JSON Lines", "csv": "CSV for spreadsheets", "parquet": "Parquet"}
 NEW = ""
+# Which marked answers, as people choose them.
+MARKS: dict[str, dict[str, Any]] = {
+    "with a star": {"starred": True},
+    **{f"of quality {n} and more": {"least": n} for n in (6, 7, 8, 9, 10)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,13 @@ class BuildForm(forms.Form):
         required=False,
         label="Replace e-mail addresses, telephone, account and card numbers",
     )
+    marks = forms.ChoiceField(
+        required=False,
+        label="Marked answers too",
+        choices=[("", "none"), *((name, name) for name in MARKS)],
+        help_text="For SFT, evaluation and examples.",
+        widget=forms.Select(attrs=_field()),
+    )
     most = forms.IntegerField(
         label="Examples",
         min_value=1,
@@ -176,6 +188,11 @@ class BuildForm(forms.Form):
         wanted = self.cleaned_data["dataset"]
         return next((one for one in self.datasets if one.public_id == wanted), None)
 
+    def clean_marks(self) -> dict[str, Any] | None:
+        """What marks an answer needs; None where none are wanted."""
+        chosen = self.cleaned_data["marks"]
+        return dict(MARKS[chosen]) if chosen else None
+
     def spec(self, wanted: dict[str, Any]) -> Spec:
         """How the version is made."""
         given = self.cleaned_data
@@ -190,4 +207,5 @@ class BuildForm(forms.Form):
             most=given["most"],
             tokens=given["tokens"],
             pseudonyms=given["pseudonyms"],
+            marks=given["marks"],
         )

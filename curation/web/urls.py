@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import datasets, feeds, items, panels, queues, review, reworks, rubrics
+from . import datasets, feeds, items, marks, panels, queues, review, reworks, rubrics
 
 # included under reviews/
 review_urls: list[URLPattern] = [
@@ -59,8 +59,19 @@ dataset_urls: list[URLPattern] = [
     path("<str:code>/", datasets.dataset_detail, name="dataset-detail"),
 ]
 
+# included under marks/
+mark_urls: list[URLPattern] = [
+    path("", marks.mark_list, name="mark-list"),
+    path("export/", marks.mark_export, name="mark-export"),
+]
+
 # included at the root
 feed_urls: list[URLPattern] = [
+    path(
+        "batches/<str:code>/results/<int:index>/mark/",
+        marks.mark_change,
+        name="mark-change",
+    ),
     path("batches/<str:code>/review/", panels.batch_review, name="batch-review"),
     path("batches/<str:code>/to-review/", feeds.feed_new, name="feed-new"),
 ]

@@ -83,7 +83,8 @@ def result_detail(request: HttpRequest, code: str, index: int) -> HttpResponse:
     """
     batch = get_batch(request, code)
     found = Result.objects.filter(batch=batch, index=index)
-    result = found.select_related("request", "engine").defer("body").first()
+    found = found.select_related("request", "engine", "batch__team")
+    result = found.defer("body").first()
     if result is None:
         raise Http404("This request has no result yet.")
     other, problem = reading.other_batch(person(request), batch, request.GET)
@@ -98,6 +99,7 @@ def result_detail(request: HttpRequest, code: str, index: int) -> HttpResponse:
         "other": other,
         "other_problem": problem,
         **reading.read(result, view, other),
+        "panels": extensions.panels_beside(person(request), result),
     }
     if getattr(request, "htmx", False):
         return render(request, "jobs/_result_drawer.html", ctx)

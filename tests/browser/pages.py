@@ -144,6 +144,11 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/datasets/{dataset}/"),
         Visit("/datasets/{dataset}/", "viewer"),
     ],
+    "mark-list": [
+        Visit("/marks/"),
+        Visit("/marks/?starred=on&least=9"),
+        Visit("/marks/", "newcomer", shows="Nothing is marked yet"),
+    ],
     "queue-list": [
         Visit("/reviews/"),
         Visit("/reviews/", "viewer"),
@@ -296,6 +301,7 @@ NO_PAGE = {
     "file-download": "a download",
     "rubric-export": "a download",
     "queue-label-studio": "a download",
+    "mark-export": "a download",
     "review-jump": "goes to an item",
     "team-audit-export": "a download",
     "team-usage-export": "a download",
@@ -309,6 +315,7 @@ NO_PAGE = {
             "batch-bulk",
             "queue-state",
             "queue-rework",
+            "mark-change",
             "queue-label-studio-take",
             "queue-rule-add",
             "queue-rule-remove",

@@ -12,6 +12,7 @@ from curation import (
     building,
     datasets,
     feeding,
+    marking,
     queues,
     resolving,
     reviewing,
@@ -21,7 +22,7 @@ from curation.datasets import Spec
 from curation.models import ReviewQueue
 from curation.questions import read
 from curation.ready import READY
-from jobs.models import Batch
+from jobs.models import Batch, Result
 
 from . import rows
 
@@ -78,6 +79,11 @@ def curated(
         dataset=dataset, queues=[single], spec=Spec("sft", test_share=0.3), user=owner
     )
     building.run()
+    for index, changes in enumerate(
+        ({"starred": True, "quality": 9}, {"tags": ["t" * 50], "note": "long " * 200})
+    ):
+        answer = Result.objects.filter(batch__team=team, outcome="completed")
+        marking.mark(result=answer.order_by("pk")[index], user=owner, changes=changes)
     torn = single.items.filter(state="awaiting_resolution")[0]
     decided = single.items.filter(state="completed")[0]
     return {
