@@ -182,8 +182,11 @@ def run(*, seconds: float = TURN_SECONDS) -> str:
     """Begin what rules ask for, and go on with feeds until `seconds` are over."""
     end = time.monotonic() + seconds
     for rule in _rules():
-        for batch in rule.batches()[:FEEDS_AT_ONCE]:
+        now, batches = timezone.now(), list(rule.batches()[: FEEDS_AT_ONCE + 1])
+        for batch in batches[:FEEDS_AT_ONCE]:
             _follow(rule, batch)
+        if len(batches) <= FEEDS_AT_ONCE:
+            FeedRule.objects.filter(pk=rule.pk).update(looked_at=now)
     count = 0
     while time.monotonic() < end and (feed := _take()) is not None:
         count += go_on(feed, end)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,8 @@ from jobs.models.words import words_of
 from .queues import ReviewQueue
 
 MOST_SAMPLED = 10_000
+# A batch's end is by the clock of the host that closed it, and takes a while itself.
+CLOCKS_APART = timedelta(days=1)
 
 
 class Choosing(models.TextChoices):
@@ -52,6 +55,11 @@ class FeedRule(models.Model):
         User, models.SET_NULL, null=True, blank=True, related_name="feed_rules"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    looked_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        help_text="Batches that ended long before were all looked at.",
+    )
 
     class Meta:
         ordering = ["id"]
@@ -66,7 +74,7 @@ class FeedRule(models.Model):
             ~Exists(fed),
             team=self.queue.team_id,
             status__in=(Batch.Status.COMPLETED, Batch.Status.EXPIRED),
-            closed_at__gt=self.created_at,
+            closed_at__gt=max(self.created_at, self.looked_at - CLOCKS_APART),
             deleted_at=None,
         )
         if self.model:

@@ -274,6 +274,36 @@ def test_a_rule_feeds_each_batch_of_its_kind_once(
     assert ReviewItem.objects.count() == 1
 
 
+def test_a_rule_looks_no_further_back_than_it_must(
+    make_queue: MakeQueue, answered: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeding, "FEEDS_AT_ONCE", 2)
+    queue = make_queue(0)
+    rule = feeding.add_rule(queue=queue, user=None, how="all")
+    old = timezone.now() - timedelta(days=5)
+    FeedRule.objects.update(created_at=old, looked_at=old)
+    for _ in range(3):
+        ended(answered("a"))
+    feeding.run()
+    # More than one turn takes: it has not looked at all of them yet.
+    rule.refresh_from_db()
+    assert rule.looked_at == old
+    feeding.run()
+    rule.refresh_from_db()
+    assert rule.looked_at > old
+    assert queue.items.count() == 3
+    # One that ended long before nobody looks at any more; one of a slow clock is found.
+    late, slow = ended(answered("b")), ended(answered("c"))
+    Batch.objects.filter(pk=late.pk).update(
+        closed_at=timezone.now() - timedelta(days=2)
+    )
+    Batch.objects.filter(pk=slow.pk).update(
+        closed_at=timezone.now() - timedelta(hours=2)
+    )
+    feeding.run()
+    assert queue.items.count() == 4
+
+
 def test_paused_queues_are_not_fed_and_rules_have_bounds(
     make_queue: MakeQueue, answered: Answered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
