@@ -271,6 +271,18 @@ def fed_queue(rows: int) -> str:
     return f"{queue.pk} {dataset.pk}"
 
 
+def fill_queue(queue: str, rows: int) -> str:
+    """Put so many answers of a made-up batch into the queue; the first item's id."""
+    from curation import queues
+    from curation.models import ReviewQueue
+    from tests.many_rows import Sizes, fill
+
+    (made,) = fill(Sizes(teams=1, batches=1, rows=rows, chunk=10, answered=1))
+    filled = ReviewQueue.objects.get(public_id=queue)
+    queues.add_items(queue=filled, subjects=queues.answers_of(made), user=None)
+    return filled.items.earliest("pk").public_id
+
+
 def ask_dataset(queue: int, dataset: int) -> str:
     """Resolve all items of the queue as good, and ask for a version of the dataset."""
     from curation import building

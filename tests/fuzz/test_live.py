@@ -13,6 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from jobs.api.schema.document import document, operations
+from tests.faults.checks import seed
 from tests.inputs import chat_lines
 from tests.web_server import WebServer
 
@@ -65,11 +66,29 @@ def known(web: WebServer) -> dict[str, str]:
                 "mime_type": "text/plain",
             },
         ).json()
+        rubric = http.post(
+            "/curation/rubrics",
+            json={
+                "name": "Good",
+                "questions": [
+                    {"key": "good", "type": "boolean", "title": "Is it good?"}
+                ],
+            },
+        ).json()
+        queue = http.post(
+            "/curation/queues",
+            json={"name": "Nightly", "rubric_id": rubric["id"], "overlap": 2},
+        ).json()
+        dataset = http.post("/curation/datasets", json={"name": "Good"}).json()
     return {
         "file_id": file["id"],
         "batch_id": batch["id"],
         "upload_id": upload["id"],
         "name": "tiny",
+        "rubric_id": rubric["id"],
+        "queue_id": queue["id"],
+        "item_id": seed(web.site, "fill_queue", queue=queue["id"], rows=20),
+        "dataset_id": dataset["id"],
     }
 
 

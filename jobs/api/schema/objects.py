@@ -59,9 +59,11 @@ def noted(description: str, schema: Schema) -> Schema:
 
 
 def or_null(schema: Schema) -> Schema:
-    """That, or null."""
+    """That, or null, which it may be already."""
     if "$ref" in schema or "enum" in schema:
         return {"anyOf": [schema, {"type": "null"}]}
+    if isinstance(schema["type"], list):
+        return schema
     return {**schema, "type": [schema["type"], "null"]}
 
 
