@@ -133,11 +133,11 @@ def test_marked_answers_become_a_dataset(
     answered: Any, team: Team, curators: list[User]
 ) -> None:
     batch = answered("poor", "fine", "great", "starred")
-    for result, changes in zip(
-        answers(batch),
-        ({"quality": 3}, {"quality": 8}, {"quality": 10}, {"starred": True}),
-        strict=True,
-    ):
+    marks: list[dict[str, Any]] = [
+        *({"quality": quality} for quality in (3, 8, 10)),
+        {"starred": True},
+    ]
+    for result, changes in zip(answers(batch), marks, strict=True):
         marking.mark(result=result, user=None, changes=changes)
     dataset = datasets.create_dataset(team=team, name="Marked", user=None)
 

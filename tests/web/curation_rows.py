@@ -79,9 +79,11 @@ def curated(
         dataset=dataset, queues=[single], spec=Spec("sft", test_share=0.3), user=owner
     )
     building.run()
-    for index, changes in enumerate(
-        ({"starred": True, "quality": 9}, {"tags": ["t" * 50], "note": "long " * 200})
-    ):
+    marks: list[dict[str, Any]] = [
+        {"starred": True, "quality": 9},
+        {"tags": ["t" * 50], "note": "long " * 200},
+    ]
+    for index, changes in enumerate(marks):
         answer = Result.objects.filter(batch__team=team, outcome="completed")
         marking.mark(result=answer.order_by("pk")[index], user=owner, changes=changes)
     torn = single.items.filter(state="awaiting_resolution")[0]
