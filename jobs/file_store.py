@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import IO, Any
 
@@ -165,6 +165,36 @@ def stored(upload: UploadedFile[Any], folder: str) -> Iterator[str]:
     except BaseException:
         delete_bytes([name])
         raise
+
+
+@contextlib.contextmanager
+def pending(
+    upload: SpooledUpload, *, team: Team, user: User | None
+) -> Iterator[Callable[[], BatchFile]]:
+    """Put a batch's input that the server wrote into the storage; gives what adds its row.
+
+    The bytes go again when there is no row after the block. Who is killed before leaves
+    bytes that no row names, for the sweep, and no file that nobody asked for.
+    """
+    purpose = BatchFile.Purpose.BATCH
+    check_upload(upload, team=team, purpose=purpose)
+    with stored(upload, "uploads") as name:
+
+        def add() -> BatchFile:
+            file = as_row(
+                team=team,
+                user=user,
+                upload=upload,
+                purpose=purpose,
+                storage_name=name,
+                expires_after=None,
+            )
+            add_row(file)
+            return file
+
+        yield add
+        if not BatchFile.objects.filter(storage_name=name).exists():
+            delete_bytes([name])
 
 
 def as_row(

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Length
 
-from batchsite.accounts.models import Team, User
+from batchsite.accounts.models import User
 from batchsite.accounts.people import record
 
 from . import derivation, disks, file_store, gates, limits, output, row_checks, submit
@@ -74,7 +74,7 @@ def prepared(
     with (
         gates.place(gates.FILES_WRITTEN, "writing other files"),
         _spooled(parent, keys, rewrite) as (spool, rows),
-        _stored(spool, team=parent.team, user=user) as named,
+        file_store.pending(spool, team=parent.team, user=user) as named,
     ):
         made = derivation.of_retry(
             parent.public_id,
@@ -103,36 +103,6 @@ def retry_failed(
 def may_retry(batch: Batch) -> bool:
     """Whether the batch has ended and left requests that can run once more."""
     return batch.is_terminal and batch.total > 0
-
-
-@contextmanager
-def _stored(
-    spool: SpooledUpload, *, team: Team, user: User | None
-) -> Iterator[Callable[[], BatchFile]]:
-    """Put the bytes into the storage; gives what adds their row.
-
-    They go again when there is no row after the block. Who is killed before leaves
-    bytes that no row names, for the sweep, and no file that nobody asked for.
-    """
-    purpose = BatchFile.Purpose.BATCH
-    file_store.check_upload(spool, team=team, purpose=purpose)
-    with file_store.stored(spool, "uploads") as name:
-
-        def add() -> BatchFile:
-            file = file_store.as_row(
-                team=team,
-                user=user,
-                upload=spool,
-                purpose=purpose,
-                storage_name=name,
-                expires_after=None,
-            )
-            file_store.add_row(file)
-            return file
-
-        yield add
-        if not BatchFile.objects.filter(storage_name=name).exists():
-            file_store.delete_bytes([name])
 
 
 def _child(
