@@ -318,6 +318,13 @@ class ReworkAdmin(OfQueue):
     fields = ["queue", "batch", "note", "created_by", "created_at", "applied_at"]
 
 
+class JudgeRunAdmin(OfQueue):
+    list_display = ["queue", "batch", hostile("model"), "items", "created_at"]
+    list_select_related = ["queue", "batch"]
+    search_fields = ["model"]
+    fields = ["queue", "batch", "model", "items", "created_by", "created_at"]
+
+
 class FeedAdmin(OfQueue):
     list_display = ["queue", "batch", "how", "state", "added", "created_at", "ended_at"]
     list_filter = ["state", "how"]
@@ -402,6 +409,7 @@ for model, page in (
     (models.Resolution, ResolutionAdmin),
     (models.ReviewEvent, ReviewEventAdmin),
     (models.Rework, ReworkAdmin),
+    (models.JudgeRun, JudgeRunAdmin),
     (models.Feed, FeedAdmin),
     (models.FeedRule, FeedRuleAdmin),
     (models.DatasetBuild, DatasetBuildAdmin),

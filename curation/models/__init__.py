@@ -14,6 +14,7 @@ from .items import (
     ReviewItem,
     Skip,
 )
+from .judges import JudgeRun
 from .marks import Mark
 from .queues import ReviewQueue
 from .reworks import Rework
@@ -29,6 +30,7 @@ __all__ = [
     "Feed",
     "FeedRule",
     "ItemVersion",
+    "JudgeRun",
     "Mark",
     "Resolution",
     "Response",

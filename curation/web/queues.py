@@ -8,10 +8,9 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Max
+from django.db.models import Count
 from django.http import (
     Http404,
     HttpRequest,
@@ -29,7 +28,7 @@ from django.views.decorators.http import (
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team, User
-from curation import label_studio, quality, queues, standing
+from curation import label_studio, queues, standing
 from curation.models import Feed, Response, ReviewItem, ReviewQueue
 from jobs.access import person
 from jobs.refusals import Refused
@@ -41,7 +40,6 @@ from .queue_forms import QueueForm, RuleForm, SettingsForm, defaults, initial
 
 QUEUES = 50
 FEEDS = 5
-KEPT_FOR = 60
 IMPORT_BYTES = 50_000_000
 STATES = ("open", "archived")
 
@@ -163,32 +161,6 @@ def queue_detail(request: HttpRequest, code: str) -> HttpResponse:
         "rules": list(queue.feed_rules.all()),
     }
     return page(request, "curation/queue_detail.html", ctx)
-
-
-@require_safe
-@login_required
-def queue_quality(request: HttpRequest, code: str) -> HttpResponse:
-    """How far people agree, how each one works, and which model wins."""
-    queue = get_queue(request, code)
-    ctx = tab_context(request, queue, "quality") | _quality(queue)
-    return page(request, "curation/queue_quality.html", ctx)
-
-
-def _quality(queue: ReviewQueue) -> dict[str, Any]:
-    """Computed once for each judgement that there is, and for a minute at most."""
-    said = Response.objects.submitted().filter(version__item__queue=queue)
-    count, newest = said.aggregate(n=Count("pk"), at=Max("submitted_at")).values()
-    at = newest.timestamp() if newest else 0
-    key = f"curation:quality:{queue.pk}:{count}:{at}"
-    found: dict[str, Any] | None = cache.get(key)
-    if found is None:
-        found = {
-            "agreements": quality.agreements(queue),
-            "reviewers": quality.reviewers(queue),
-            "preferences": quality.preferences_of(queue),
-        }
-        cache.set(key, found, KEPT_FOR)
-    return found
 
 
 def tab_context(request: HttpRequest, queue: ReviewQueue, tab: str) -> dict[str, Any]:

@@ -3,14 +3,26 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import datasets, feeds, items, marks, panels, queues, review, reworks, rubrics
+from . import (
+    datasets,
+    feeds,
+    items,
+    marks,
+    panels,
+    quality,
+    queues,
+    review,
+    reworks,
+    rubrics,
+)
 
 # included under reviews/
 review_urls: list[URLPattern] = [
     path("", queues.queue_list, name="queue-list"),
     path("new/", queues.queue_new, name="queue-new"),
     path("<str:code>/", queues.queue_detail, name="queue-detail"),
-    path("<str:code>/agreement/", queues.queue_quality, name="queue-quality"),
+    path("<str:code>/agreement/", quality.queue_quality, name="queue-quality"),
+    path("<str:code>/judge/", quality.judge_new, name="judge-new"),
     path("<str:code>/settings/", queues.queue_settings, name="queue-settings"),
     path("<str:code>/state/", queues.queue_state, name="queue-state"),
     path(

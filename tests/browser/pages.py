@@ -166,6 +166,7 @@ PAGES: dict[str, list[Visit]] = {
         Visit("/reviews/{pairs}/agreement/"),
         Visit("/reviews/{empty_queue}/agreement/"),
     ],
+    "judge-new": [Visit("/reviews/{queue}/judge/")],
     "queue-settings": [
         Visit("/reviews/{queue}/settings/"),
         Visit("/reviews/{queue}/settings/", "viewer"),

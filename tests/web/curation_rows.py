@@ -7,11 +7,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
 from batchsite.accounts.models import Team, User
 from curation import (
     building,
     datasets,
     feeding,
+    judging,
     marking,
     queues,
     resolving,
@@ -19,7 +23,7 @@ from curation import (
     rubrics,
 )
 from curation.datasets import Spec
-from curation.models import ReviewQueue
+from curation.models import JudgeRun, ReviewQueue
 from curation.questions import read
 from curation.ready import READY
 from jobs.models import Batch, Result
@@ -86,6 +90,11 @@ def curated(
     for index, changes in enumerate(marks):
         answer = Result.objects.filter(batch__team=team, outcome="completed")
         marking.mark(result=answer.order_by("pk")[index], user=owner, changes=changes)
+    judge_says(
+        judging.ask(queue=pairs, model="tiny", user=owner),
+        '{"better": "a"}',
+        "I cannot.",
+    )
     torn = single.items.filter(state="awaiting_resolution")[0]
     decided = single.items.filter(state="completed")[0]
     return {
@@ -100,6 +109,29 @@ def curated(
         "dataset": dataset.public_id,
         "judged": torn.versions.get().candidates.get().batch_code,
     }
+
+
+def judge_lines(run: JudgeRun) -> list[dict[str, Any]]:
+    """The requests of the judge's input file."""
+    assert run.batch.input_file is not None
+    with default_storage.open(run.batch.input_file.storage_name) as content:
+        return [json.loads(line) for line in content]
+
+
+def judge_says(run: JudgeRun, *texts: str) -> None:
+    """The judge's requests are there as its file has them, and answered; it has ended."""
+    batch, names = run.batch, [line["custom_id"] for line in judge_lines(run)]
+    now = timezone.now()
+    changes: dict[str, Any] = {"status": "in_progress", "in_progress_at": now}
+    Batch.objects.filter(pk=batch.pk).update(total=len(texts), **changes)
+    batch.refresh_from_db()
+    rows.answer(batch, [rows.chat(text) for text in texts])
+    for index, name in enumerate(names):
+        batch.requests.filter(index=index).update(custom_id=name)
+    ended: dict[str, Any] = {"status": "completed", "closing_reason": "done"}
+    ended |= {"closed_at": now, "completed_at": now}
+    Batch.objects.filter(pk=batch.pk).update(**ended)
+    batch.refresh_from_db()
 
 
 def _fill(queue: ReviewQueue, batch: Batch, user: User) -> None:
