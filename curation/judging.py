@@ -358,9 +358,13 @@ def _judgement(
 ) -> dict[str, Any] | None:
     """The judge's answers that fit the rubric; None when it is no such object."""
     given = parsed(text[max(text.find("{"), 0) : text.rfind("}") + 1])
+    if not isinstance(given, dict):
+        return None
+    # Judges explain themselves in further members.
+    asked = {question.key: given.get(question.key) for question in questions}
     two = any(question.type == "pairwise" for question in questions)
     try:
-        said = read_answers(questions, given, final=False, candidates=2 if two else 1)
+        said = read_answers(questions, asked, final=False, candidates=2 if two else 1)
     except Refused:
         return None
     if _is_swapped(version):

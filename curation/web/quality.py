@@ -59,6 +59,8 @@ class JudgeForm(forms.Form):
         field = self.fields["model"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(name, name) for name in names]
+        if not field.choices:
+            field.help_text = "No model is enabled: whoever runs the site adds one."
 
 
 @require_safe

@@ -118,7 +118,7 @@ def test_every_kind_of_question(
     judge_says(
         run,
         '{"topics": ["tax", "law"], "stars": 5, "true": true, "years": 2.5}',
-        '{"topics": ["work", "law"], "stars": 2, "true": false, "years": 9}',
+        '{"topics": ["work", "law"], "stars": 2, "true": false, "years": 9, "why": "x"}',
         '{"topics": [], "stars": 9, "true": true, "years": 0}',
     )
     found = judging.standing(run)

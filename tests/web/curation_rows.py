@@ -93,7 +93,7 @@ def curated(
     judge_says(
         judging.ask(queue=pairs, model="tiny", user=owner),
         '{"better": "a"}',
-        "I cannot.",
+        '{"better": "b", "why": "shorter"}',
     )
     torn = single.items.filter(state="awaiting_resolution")[0]
     decided = single.items.filter(state="completed")[0]
