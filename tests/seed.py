@@ -7,7 +7,11 @@ import hashlib
 import json
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchsite.accounts.models import Team, User
+    from curation.models import ReviewQueue
 
 
 def external_engine(url: str, name: str = "ext", window: int = 64) -> None:
@@ -249,26 +253,29 @@ def fed_queue(rows: int) -> str:
     """An ended batch of answered rows, a queue that is to be fed with all of them, and a
     dataset of it; the keys of queue and dataset."""
     from batchsite.accounts.people import ensure_member
-    from curation import datasets, feeding, queues, rubrics
-    from curation.questions import read
+    from curation import datasets, feeding
     from tests.many_rows import Sizes, fill
 
     (made,) = fill(Sizes(teams=1, batches=1, rows=rows, chunk=10, answered=1))
     user = ensure_member(team_name=made.team.name, email="owner@example.com").user
-    asked = [{"key": "good", "type": "boolean", "title": "Is it good?"}]
-    rubric = rubrics.create_rubric(
-        team=made.team, name="Good", questions=read("q", asked), user=user
-    )
-    queue = queues.create_queue(
-        team=made.team,
-        name="Good",
-        kind="single",
-        rubric_version=rubric.latest,
-        user=user,
-    )
+    queue = _good_queue(made.team, user)
     feeding.ask(queue=queue, batch=made, user=user)
     dataset = datasets.create_dataset(team=made.team, name="Good", user=user)
     return f"{queue.pk} {dataset.pk}"
+
+
+def _good_queue(team: Team, user: User) -> ReviewQueue:
+    """An empty queue that asks whether an answer is good."""
+    from curation import queues, rubrics
+    from curation.questions import read
+
+    asked = [{"key": "good", "type": "boolean", "title": "Is it good?"}]
+    rubric = rubrics.create_rubric(
+        team=team, name="Good", questions=read("q", asked), user=user
+    )
+    return queues.create_queue(
+        team=team, name="Good", kind="single", rubric_version=rubric.latest, user=user
+    )
 
 
 def fill_queue(queue: str, rows: int) -> str:
@@ -287,14 +294,9 @@ def ask_dataset(queue: int, dataset: int) -> str:
     """Resolve all items of the queue as good, and ask for a version of the dataset."""
     from curation import building
     from curation.datasets import Spec
-    from curation.models import Dataset, Resolution, ReviewItem, ReviewQueue
+    from curation.models import Dataset, ReviewQueue
 
-    items = ReviewItem.objects.filter(queue_id=queue)
-    Resolution.objects.bulk_create(
-        Resolution(version_id=version, how="single", answers_text='{"good": true}')
-        for version in items.values_list("version_id", flat=True)
-    )
-    items.update(state="completed", submitted=1)
+    _all_are_good(queue)
     building.ask(
         dataset=Dataset.objects.get(pk=dataset),
         queues=[ReviewQueue.objects.get(pk=queue)],
@@ -302,6 +304,53 @@ def ask_dataset(queue: int, dataset: int) -> str:
         user=None,
     )
     return "asked"
+
+
+def _all_are_good(queue: int) -> None:
+    from curation.models import Resolution, ReviewItem
+
+    items = ReviewItem.objects.filter(queue_id=queue)
+    Resolution.objects.bulk_create(
+        Resolution(version_id=version, how="single", answers_text='{"good": true}')
+        for version in items.values_list("version_id", flat=True)
+    )
+    items.update(state="completed", submitted=1)
+
+
+def ask_judge(model: str, rows: int) -> str:
+    """Have the model judge that many items, which people found good; the run's key."""
+    from batchsite.accounts.people import ensure_member
+    from curation import judging
+    from curation.models import Candidate, ItemVersion, ReviewItem
+
+    member = ensure_member(team_name="Blue", email="owner@example.com")
+    queue = _good_queue(member.team, member.user)
+    for n in range(rows):
+        item = ReviewItem.objects.create(queue=queue, key=str(n))
+        asked = {"messages": [{"role": "user", "content": f"What is {n} + 1?"}]}
+        item.version = ItemVersion.objects.create(
+            item=item,
+            custom_id=f"r{n}",
+            endpoint="/v1/chat/completions",
+            request_body=json.dumps(asked),
+        )
+        item.save()
+        said = {"choices": [{"message": {"content": f"It is {n + 1}."}}]}
+        Candidate.objects.create(
+            version=item.version, batch_code="old", model="old", body=json.dumps(said)
+        )
+    _all_are_good(queue.pk)
+    return str(judging.ask(queue=queue, model=model, user=member.user).pk)
+
+
+def judge_standing(run: int) -> str:
+    """The run's batch's status, and how many judgements fit the rubric and do not."""
+    from curation import judging
+    from curation.models import JudgeRun
+
+    judged = JudgeRun.objects.get(pk=run)
+    found = judging.standing(judged)
+    return f"{judged.batch.status} {found.read} {found.unreadable}"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from jobs.engines import install
 from jobs.processes import session_members
+from tests.faults.checks import seed
 from tests.site import DATABASES, Site, wait_for
 
 from .client import start_up
@@ -141,6 +142,7 @@ def test_every_endpoint_of_vllm_answers_batches(site: Site) -> None:
     embedding = "--max-model-len 2048 --runner pooling --convert embed"
     site.run("addmodel", "writes", "--source", folder, "--engine-args", writing)
     site.run("addmodel", "embeds", "--source", folder, "--engine-args", embedding)
+    run = int(seed(site, "ask_judge", model="writes", rows=4))
     running = start_up(site, **REAL)
     chat = [
         line(
@@ -204,6 +206,8 @@ def test_every_endpoint_of_vllm_answers_batches(site: Site) -> None:
     assert [len(vector) for vector in vectors] == [576, 576]
     assert len(answers["/v1/score r"]["data"]) == 2
     assert answers["/v1/rerank r"]["results"][0]["document"]["text"] == "cat"
+    # A judge keeps to the schema of its rubric, however small the model is.
+    assert seed(site, "judge_standing", run=run) == "completed 4 0"
     # One swap from the writing to the embedding model, no more.
     assert site.engine("local")["generation"] == 2
     assert running.up.stop(timeout=20) == 0
