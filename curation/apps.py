@@ -16,6 +16,7 @@ class CurationConfig(AppConfig):
         extensions.chore_modules.append("curation.chores")
         extensions.api_schemas.append("curation.api.schema")
         extensions.batch_tabs.append(("review", "Review"))
+        extensions.home_tiles.append("curation.web.panels.home_tile")
         extensions.home_panels.append("curation.web.panels.home_panel")
         extensions.result_panels.append("curation.web.marks.result_panel")
         extensions.result_acts.append("curation.web.feeds.result_act")

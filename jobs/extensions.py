@@ -29,6 +29,16 @@ class ResultAct:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One more number of the first page's strip: a link to what it counts."""
+
+    word: str
+    number: int
+    address: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """A card of the first page: its template, which gets `data`; compared to see changes."""
 
@@ -44,6 +54,8 @@ api_schemas: list[str] = []
 batch_tabs: list[tuple[str, str]] = []
 # Functions of a user that return a Panel of the first page, or None for nothing to show.
 home_panels: list[str] = []
+# Functions of a user that return a Tile of the first page, or None for nothing to count.
+home_tiles: list[str] = []
 # Functions of (user, result) that return a Panel to stand below the answer, or None.
 result_panels: list[str] = []
 # Functions of (user, batch) that return a ResultAct, or None where it is not for them.
@@ -66,6 +78,12 @@ def panels(user: User) -> list[Panel]:
     """What other apps show that person on the first page."""
     found = (_named(name)(user) for name in home_panels)
     return [panel for panel in found if panel is not None]
+
+
+def tiles(user: User) -> list[Tile]:
+    """What other apps count for that person on the first page."""
+    found = (_named(name)(user) for name in home_tiles)
+    return [tile for tile in found if tile is not None]
 
 
 def described() -> list[Any]:

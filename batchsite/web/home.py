@@ -33,9 +33,11 @@ def home(request: HttpRequest) -> HttpResponse:
             ctx = _steady(user, teams, span) | {"oob": True}
             return fragment(request, "site/_home_steady.html", ctx, _shown(ctx))
         board = overview.board(teams)
-        ctx = {"board": board, "oob": True}
-        return fragment(request, "site/_home_live.html", ctx, board.shown)
+        tiles = extensions.tiles(user)
+        ctx = {"board": board, "more_tiles": tiles, "oob": True}
+        return fragment(request, "site/_home_live.html", ctx, (board.shown, tiles))
     ctx = {"board": overview.board(teams), **_steady(user, teams, span)}
+    ctx["more_tiles"] = extensions.tiles(user)
     ctx["may_write"] = permissions.teams_where(user, "batches:write").exists()
     if not overview.has_batches(teams):
         ctx |= {"is_new": True, **first_steps(request)}

@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from batchsite.accounts import permissions
@@ -16,13 +17,15 @@ from batchsite.accounts.models import User
 from curation import standing
 from curation.models import Feed, ReviewItem, ReviewQueue, Rework
 from jobs.access import get_batch, person
-from jobs.extensions import Panel
+from jobs.extensions import Panel, Tile
 from jobs.web import detail
 from jobs.web.conditional import page
 
 from .access import WRITE
 
 SHOWN = 5
+# Of more active queues the rest is not counted.
+COUNTED = 100
 KEPT_SECONDS = 20
 FEEDS = 100
 
@@ -47,37 +50,69 @@ class Rows:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of the person's active queues: how many items wait for somebody, and the rows of
+    the newest with something left; `left` is None without a queue."""
+
+    left: int | None
+    rows: tuple[Row, ...]
+
+
 def home_panel(user: User) -> Panel | None:
-    """The newest queues with something left; None without any. Read once in a while."""
+    """The newest queues with something left; None without any."""
+    found = _found(user)
+    if not found.rows:
+        return None
+    return Panel("curation/_home_panel.html", Rows(found.rows))
+
+
+def home_tile(user: User) -> Tile | None:
+    """How many items wait for a judgement or a decision; None without a queue."""
+    left = _found(user).left
+    return (
+        None if left is None else Tile("awaiting review", left, reverse("queue-list"))
+    )
+
+
+def _found(user: User) -> Found:
+    """Read once in a while."""
     key = f"curation:home:{user.pk}"
-    rows: tuple[Row, ...] | None = cache.get(key)
-    if rows is None:
-        rows = _rows(user)
-        cache.set(key, rows, KEPT_SECONDS)
-    return Panel("curation/_home_panel.html", Rows(rows)) if rows else None
+    found: Found | None = cache.get(key)
+    if found is None:
+        found = _read(user)
+        cache.set(key, found, KEPT_SECONDS)
+    return found
 
 
-def _rows(user: User) -> tuple[Row, ...]:
+def _read(user: User) -> Found:
     active = ReviewQueue.objects.visible_to(user).filter(state=ReviewQueue.State.ACTIVE)
-    queues = list(active.order_by("-pk")[: 4 * SHOWN])
-    rows = ReviewItem.objects.filter(queue__in=queues, flagged=True).order_by()
-    flagged = dict(rows.values_list("queue").annotate(Count("pk")))
+    queues = list(active.order_by("-pk")[:COUNTED])
     counts = standing.of_all(queues)
-    curates = set(permissions.teams_where(user, WRITE).values_list("pk", flat=True))
-    found = [
-        Row(
-            queue.public_id,
-            queue.name,
-            counts[queue.pk].done,
-            counts[queue.pk].total,
-            counts[queue.pk].disputed,
-            flagged.get(queue.pk, 0),
-            queue.team_id in curates and counts[queue.pk].waiting > 0,
-        )
+    left = sum(one.waiting + one.disputed for one in counts.values())
+    unfinished = [
+        queue
         for queue in queues
         if counts[queue.pk].waiting or counts[queue.pk].disputed
-    ]
-    return tuple(found[:SHOWN])
+    ][:SHOWN]
+    rows = ReviewItem.objects.filter(queue__in=unfinished, flagged=True).order_by()
+    flagged = dict(rows.values_list("queue").annotate(Count("pk")))
+    curates = set(permissions.teams_where(user, WRITE).values_list("pk", flat=True))
+    return Found(
+        left if queues else None,
+        tuple(
+            Row(
+                queue.public_id,
+                queue.name,
+                counts[queue.pk].done,
+                counts[queue.pk].total,
+                counts[queue.pk].disputed,
+                flagged.get(queue.pk, 0),
+                queue.team_id in curates and counts[queue.pk].waiting > 0,
+            )
+            for queue in unfinished
+        ),
+    )
 
 
 @require_safe

@@ -13,7 +13,7 @@ from batchsite.accounts.models import User
 from curation import feeding, queues, reviewing, rework
 from jobs.models import ServedModel
 
-from .conftest import BAD, MakeQueue
+from .conftest import BAD, GOOD, MakeQueue
 from .test_feeding import ended
 from .test_reviewing import judge
 
@@ -45,6 +45,25 @@ def test_the_first_page_has_queues_with_something_left(
     assert done.public_id not in page
     client.force_login(viewer)
     assert f"/reviews/{queue.public_id}/review/" not in home(client)
+
+
+def test_the_strip_counts_what_waits_for_somebody(
+    client: Client, curators: list[User], make_queue: MakeQueue
+) -> None:
+    client.force_login(curators[0])
+    assert "awaiting review" not in home(client)
+    queue, torn = make_queue(3), make_queue(2, overlap=2)
+    judge(queue, curators[0], BAD)
+    # One item of which two people say different things waits for a decision.
+    judge(torn, curators[0], BAD)
+    judge(torn, curators[1], GOOD)
+    assert 'data-figure="awaiting review">4</span>' in home(client)
+    cache.clear()
+    live = client.get("/", {"part": "live"}, headers={"HX-Request": "true"})
+    assert 'data-figure="awaiting review">4</span>' in live.content.decode()
+    for one in (queue, torn):
+        queues.change_queue(queue=one, user=None, state="archived")
+    assert "awaiting review" not in home(client)
 
 
 def test_a_batch_says_who_judges_it_and_what_it_is_a_rework_of(
