@@ -23,6 +23,9 @@ Pattern = tuple[Value, ...]
 RESAMPLES = 1000
 # Draws in all: a large queue needs fewer resamples for the same width.
 MOST_DRAWS = 2_000_000
+LEAST_RESAMPLES = 100
+# From here on a normal number stands in for a Poisson one.
+NORMAL_FROM = 30
 
 
 class Level(StrEnum):
@@ -192,7 +195,9 @@ def bootstrap_alpha(
     The same units and `seed` give the same interval. None with fewer than two units,
     or where most draws have no alpha.
 
-    Efron, B. & Tibshirani, R. (1993). An Introduction to the Bootstrap, chapter 13.
+    Efron, B. & Tibshirani, R. (1993). An Introduction to the Bootstrap, chapter 13. Of
+    more units than MOST_DRAWS allows, each pattern is drawn by itself: Chamandy, N. et
+    al. (2012). Estimating Uncertainty for Massive Data Streams.
     """
     found = patterns(units)
     count = found.total()
@@ -200,16 +205,30 @@ def bootstrap_alpha(
         return None
     kinds, weights = list(found), list(found.values())
     draw = random.Random(seed)  # noqa: S311 - statistics, no secrets
-    resamples = max(min(RESAMPLES, MOST_DRAWS // count), 100)
+    resamples = max(min(RESAMPLES, MOST_DRAWS // count), LEAST_RESAMPLES)
+
+    def drawn() -> Counter[Pattern]:
+        if count * LEAST_RESAMPLES <= MOST_DRAWS:
+            return Counter(draw.choices(kinds, weights, k=count))
+        return Counter({kind: _poisson(draw, n) for kind, n in found.items()})
+
     alphas = [
-        alpha
-        for _ in range(resamples)
-        if (alpha := _alpha(Counter(draw.choices(kinds, weights, k=count)), level))
-        is not None
+        alpha for _ in range(resamples) if (alpha := _alpha(drawn(), level)) is not None
     ]
     if len(alphas) < resamples / 2:
         return None
     return percentiles(alphas)
+
+
+def _poisson(draw: random.Random, mean: int) -> int:
+    """A Poisson number: by Knuth's products where it is small, else the nearest normal."""
+    if mean > NORMAL_FROM:
+        return max(0, round(draw.gauss(mean, math.sqrt(mean))))
+    end, product, count = math.exp(-mean), draw.random(), 0
+    while product > end:
+        product *= draw.random()
+        count += 1
+    return count
 
 
 def percentiles(values: Iterable[float]) -> Interval:

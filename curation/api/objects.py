@@ -26,6 +26,8 @@ from jobs.answer_text import parsed
 from jobs.api.serializers import unix
 
 Object = dict[str, Any]
+# Members of a body that say, or let guess, which model it is of.
+OF_MODEL = ("model", "system_fingerprint", "id", "created")
 
 
 def rubric_object(rubric: Rubric, version: RubricVersion) -> Object:
@@ -140,19 +142,27 @@ def work_object(
         "version": version.number,
         "custom_id": version.custom_id,
         "endpoint": version.endpoint,
-        "request": parsed(version.request_body),
+        "request": _shown(version.request_body, shows_model),
         "answers": [
             {
                 "letter": letters[candidate.place],
                 "place": candidate.place,
                 "model": candidate.model if shows_model else None,
-                "body": parsed(candidate.body),
+                "body": _shown(candidate.body, shows_model),
                 "finish_reason": candidate.finish_reason or None,
             }
             for candidate in candidates
         ],
         "response": response_object(response),
     }
+
+
+def _shown(body: str, shows_model: bool) -> Any:
+    """A body as it is; without its members that name the model where that is hidden."""
+    found = parsed(body)
+    if shows_model or not isinstance(found, dict):
+        return found
+    return {name: value for name, value in found.items() if name not in OF_MODEL}
 
 
 def response_object(response: Response) -> Object:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
@@ -12,6 +14,7 @@ from jobs.access import person
 
 READ = "curation:read"
 WRITE = "curation:write"
+Row = TypeVar("Row")
 
 
 def get_queue(request: HttpRequest, code: str, *, right: str = READ) -> ReviewQueue:
@@ -19,15 +22,22 @@ def get_queue(request: HttpRequest, code: str, *, right: str = READ) -> ReviewQu
     user = person(request)
     rows = ReviewQueue.objects.visible_to(user)
     rows = rows.select_related("team", "rubric_version__rubric", "created_by")
-    queue = get_object_or_404(rows, public_id=code)
+    queue = found_or_404(rows.find(code))
     permissions.require(user, queue.team, right)
     return queue
+
+
+def found_or_404(row: Row | None) -> Row:
+    """The row, or 404 for None."""
+    if row is None:
+        raise Http404("Nothing is named so.")
+    return row
 
 
 def get_item(queue: ReviewQueue, code: str) -> ReviewItem:
     """The queue's item with that public id."""
     rows = ReviewItem.objects.filter(queue=queue).select_related("version")
-    item = get_object_or_404(rows, public_id=code)
+    item = found_or_404(rows.find(code))
     # What was just checked need not be read again.
     item.queue = queue
     return item
@@ -46,6 +56,6 @@ def get_rubric(request: HttpRequest, code: str, *, right: str = READ) -> Rubric:
     """The rubric with that public id."""
     user = person(request)
     rows = Rubric.objects.visible_to(user).select_related("team", "created_by")
-    rubric = get_object_or_404(rows, public_id=code)
+    rubric = found_or_404(rows.find(code))
     permissions.require(user, rubric.team, right)
     return rubric

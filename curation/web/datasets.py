@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from batchsite.accounts import permissions
@@ -21,11 +21,12 @@ from batchsite.accounts.models import Team
 from curation import building, datasets
 from curation.models import Dataset, DatasetBuild, ReviewQueue
 from jobs.access import person
+from jobs.ids import may_be_id
 from jobs.refusals import Refused
 from jobs.web.conditional import page
 
 from . import dataset_forms
-from .access import READ, WRITE
+from .access import READ, WRITE, found_or_404
 from .dataset_forms import BuildForm, Wish
 from .queues import team_of
 
@@ -62,7 +63,7 @@ def dataset_detail(request: HttpRequest, code: str) -> HttpResponse:
     """A dataset's versions with their files and manifests, and what is being made."""
     user = person(request)
     rows = Dataset.objects.visible_to(user).select_related("team", "created_by")
-    dataset = get_object_or_404(rows, public_id=code)
+    dataset = found_or_404(rows.find(code))
     permissions.require(user, dataset.team, READ)
     versions = dataset.versions.select_related("train_file", "test_file", "created_by")
     builds = DatasetBuild.objects.filter(dataset=dataset).exclude(
@@ -118,6 +119,8 @@ def dataset_new(request: HttpRequest) -> HttpResponse:
 def _queues(request: HttpRequest, teams: Sequence[Team]) -> list[ReviewQueue]:
     """The named queues; 404 for those that the person may not make a dataset of."""
     wanted = list(dict.fromkeys(request.GET.getlist("queue")))[:100]
+    if not all(map(may_be_id, wanted)):
+        raise Http404("These are no queues.")
     rows = ReviewQueue.objects.filter(team__in=teams, public_id__in=wanted)
     found = list(rows.select_related("team", "rubric_version__rubric").order_by("pk"))
     if len(found) < len(wanted) or len({queue.team_id for queue in found}) > 1:

@@ -28,6 +28,7 @@ from curation.models.items import ItemQuerySet
 from curation.questions import Question
 from jobs.access import person
 from jobs.answer_text import parsed, text_of
+from jobs.ids import may_be_id
 from jobs.refusals import Refused
 from jobs.templatetags.figures import printable
 from jobs.web.conditional import page
@@ -275,7 +276,7 @@ def item_bulk(request: HttpRequest, code: str) -> HttpResponse:
     """Do one `act` with the chosen items (`item`): exclude, include, assign, reopen,
     unflag, gold, no_gold, majority (decide so), or first and later (their priority)."""
     queue = get_queue(request, code, right=WRITE)
-    chosen = request.POST.getlist("item")[:MOST_CHOSEN]
+    chosen = [c for c in request.POST.getlist("item")[:MOST_CHOSEN] if may_be_id(c)]
     items = list(ReviewItem.objects.filter(queue=queue, public_id__in=chosen))
     act = request.POST.get("act", "")
     if not items:

@@ -191,7 +191,7 @@ def _cells(rows: MarkQuerySet) -> Iterator[list[object]]:
                 ", ".join(mark.tags),
                 mark.note,
                 mark.by or "",
-                question_of(parsed(request.body)),
-                text_of(parsed(mark.result.body)),
+                printable(question_of(parsed(request.body))),
+                printable(text_of(parsed(mark.result.body))),
             ]
         after = found[-1].pk

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from batchsite.accounts import permissions
 from batchsite.accounts.models import User
 from curation import standing
-from curation.models import Feed, ReviewItem, ReviewQueue, Rework
+from curation.models import Candidate, Feed, ReviewItem, ReviewQueue, Rework
 from jobs.access import get_batch, person
 from jobs.extensions import Panel, Tile
 from jobs.web import detail
@@ -122,12 +122,12 @@ def batch_review(request: HttpRequest, code: str) -> HttpResponse:
     batch = get_batch(request, code)
     user = person(request)
     feeds = Feed.objects.filter(Q(batch=batch) | Q(beside=batch)).distinct()
-    queues = list(
-        ReviewQueue.objects.visible_to(user)
-        .filter(Q(feeds__in=feeds) | Q(items__versions__candidates__batch=batch))
-        .distinct()
-        .order_by("-pk")[:FEEDS]
+    # Each by an index of its own: a queue may have a million items.
+    judging = Candidate.objects.filter(batch=batch).values("version__item__queue")
+    rows = ReviewQueue.objects.visible_to(user).filter(
+        Q(pk__in=feeds.values("queue")) | Q(pk__in=judging)
     )
+    queues = list(rows.order_by("-pk")[:FEEDS])
     counts = standing.of_all(queues)
     ctx = detail.tab_context(request, batch, tab="review") | {
         "queues": [(queue, counts[queue.pk]) for queue in queues],

@@ -224,7 +224,7 @@ def label_studio_file(request: HttpRequest, code: str) -> HttpResponseBase:
         response = HttpResponse(config, content_type="application/xml")
         name = "label-studio.xml"
     else:
-        lines = label_studio.as_lines(queue)
+        lines = label_studio.as_lines(queue, user=person(request))
         response = StreamingHttpResponse(lines, content_type="application/json")
         name = "label-studio-tasks.json"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -242,10 +242,12 @@ def label_studio_take(request: HttpRequest, code: str) -> HttpResponse:
             raise Refused("Choose a file first.")
         if (file.size or 0) > IMPORT_BYTES:
             raise Refused(f"The file has more than {IMPORT_BYTES:,} bytes.")
-        content = json.loads(file.read())
-        taken = label_studio.take(queue, content, user=person(request))
-    except (ValueError, RecursionError):
-        messages.error(request, "Nothing was taken: the file is no JSON.")
+        taken = label_studio.take(
+            queue,
+            _json(file.read()),
+            user=person(request),
+            address=client_address(request),
+        )
     except Refused as refused:
         messages.error(request, f"Nothing was taken: {refused.message}")
     else:
@@ -255,6 +257,13 @@ def label_studio_take(request: HttpRequest, code: str) -> HttpResponse:
             words += f" {len(taken.left)} left, the first: {printable(taken.left[0])}"
         messages.info(request, words)
     return redirect("queue-detail", code=code)
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused("the file is no JSON.") from None
 
 
 @require_POST

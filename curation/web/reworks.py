@@ -22,6 +22,7 @@ from curation.models import ReviewItem
 from jobs.access import person
 from jobs.api.batch_params import check_writable
 from jobs.api.errors import ApiError
+from jobs.ids import may_be_id
 from jobs.models import ServedModel
 from jobs.refusals import Refused
 from jobs.web.conditional import page
@@ -93,7 +94,7 @@ class ReworkForm(forms.Form):
 def queue_rework(request: HttpRequest, code: str) -> HttpResponse:
     """The form for the chosen items (`item`); with `go` it makes their child batches."""
     queue = get_queue(request, code, right=WRITE)
-    chosen = request.POST.getlist("item")[:MOST_CHOSEN]
+    chosen = [c for c in request.POST.getlist("item")[:MOST_CHOSEN] if may_be_id(c)]
     rows = ReviewItem.objects.filter(queue=queue, public_id__in=chosen)
     items = list(rows.select_related("version").order_by("pk"))
     if not items:

@@ -258,3 +258,17 @@ def test_alpha_is_at_most_one_and_one_where_all_agree(
         agreed: list[Unit] = [dict.fromkeys(u, max(u.values())) for u in found if u]
         whole = krippendorff_alpha(agreed, level=level)
         assert whole is None or whole == pytest.approx(1)
+
+
+def test_many_units_have_the_interval_of_their_size() -> None:
+    few = [{"a": n % 2, "b": n % 2 if n % 10 else 1 - n % 2} for n in range(2000)]
+    small = bootstrap_alpha(few, level=NOMINAL)
+    # More than are drawn one by one.
+    large = bootstrap_alpha(few * 20, level=NOMINAL)
+    assert small is not None and large is not None
+    widths = [one.high - one.low for one in (small, large)]
+    # The width goes with the root of the number: 1 to 4.5.
+    assert 3 < widths[0] / widths[1] < 7
+    alpha = krippendorff_alpha(few, level=NOMINAL)
+    assert alpha is not None
+    assert large.low < alpha < large.high

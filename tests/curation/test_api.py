@@ -13,7 +13,16 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from curation import building, feeding
-from curation.models import Claim, Dataset, Feed, ReviewItem, ReviewQueue, Rubric
+from curation.models import (
+    Candidate,
+    Claim,
+    Dataset,
+    Feed,
+    ItemVersion,
+    ReviewItem,
+    ReviewQueue,
+    Rubric,
+)
 from jobs.models import Batch
 from tests.described import check
 from tests.inputs import api_client
@@ -137,6 +146,12 @@ def test_answers_are_sent_and_judged(
     work = post(ann, f"{path}/next")["work"]
     assert work["answers"][0]["model"] is None
     assert "first" in str(work["answers"][0]["body"])
+    # The bodies do not say it either.
+    ItemVersion.objects.update(request_body='{"model": "secret", "messages": []}')
+    Candidate.objects.update(
+        body='{"model": "secret", "id": "x", "choices": [{"message": {"content": "a"}}]}'
+    )
+    assert "secret" not in str(post(ann, f"{path}/next")["work"])
     said = post(ann, f"/items/{work['id']}/responses", {"answers": GOOD, "seconds": 3})
     assert (said["state"], said["user"]) == ("submitted", curators[0].email)
     item = get(ann, f"/items/{work['id']}")

@@ -61,6 +61,10 @@ def test_the_strip_counts_what_waits_for_somebody(
     cache.clear()
     live = client.get("/", {"part": "live"}, headers={"HX-Request": "true"})
     assert 'data-figure="awaiting review">4</span>' in live.content.decode()
+    # Gold items wait for nobody.
+    waiting = queue.items.filter(state="pending")
+    waiting.filter(pk=waiting[0].pk).update(gold_text='{"verdict": "good"}')
+    assert 'data-figure="awaiting review">3</span>' in home(client)
     for one in (queue, torn):
         queues.change_queue(queue=one, user=None, state="archived")
     assert "awaiting review" not in home(client)

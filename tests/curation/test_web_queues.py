@@ -66,7 +66,7 @@ def test_the_list_shows_how_far_each_queue_is(
     assert queue.name in client.get("/reviews/?state=archived").content.decode()
     # However many queues there are.
     make_queue(1)
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         client.get("/reviews/")
 
 
@@ -334,3 +334,25 @@ def test_strangers_see_no_queue(
         assert client.get(path + more).status_code == 404
     # An item is found in its own queue alone.
     assert client.post(f"{path}items/{item}/decide/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/reviews/%00/",
+        "/reviews/{queue}/items/%00/",
+        "/rubrics/%00/",
+        "/datasets/%00/",
+        "/datasets/new/?queue=%00",
+    ],
+)
+def test_no_address_is_too_odd(
+    client: Client, ann: User, make_queue: MakeQueue, path: str
+) -> None:
+    client.force_login(ann)
+    queue = make_queue(0)
+    assert client.get(path.format(queue=queue.public_id)).status_code == 404
+    chosen = client.post(
+        f"/reviews/{queue.public_id}/items/change/", {"item": "\0", "act": "exclude"}
+    )
+    assert chosen.status_code == 302

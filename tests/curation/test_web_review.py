@@ -349,7 +349,7 @@ def test_a_submit_costs_few_queries(
     client.get(f"/reviews/{queue.public_id}/review/")
     item = held(queue, ann)
 
-    with django_assert_max_num_queries(50):
+    with django_assert_max_num_queries(51):
         post(client, item, "submit", **{"a-verdict": "good"})
 
 
