@@ -38,7 +38,7 @@ from .models import (
     ReviewItem,
     ReviewQueue,
 )
-from .parts import PARTS, Part
+from .parts import PARTS, Part, only_json_keeps
 from .personal import Redactor
 from .raw import Examples, judgements
 from .records import (
@@ -236,6 +236,8 @@ def _write(
             else:
                 # All rows of an item, or none.
                 rows = list(FORMATS[spec.format](judged, accept))
+            if spec.file_format == "parquet" and any(map(only_json_keeps, rows)):
+                raise NotExported("it calls tools, which Parquet has no columns for")
         except NotExported as why:
             tally.left_out[str(why)] += 1
             continue
@@ -307,7 +309,9 @@ def _judged(queue: ReviewQueue) -> Source:
     questions = queue.rubric_version.questions
     resolved = (
         Resolution.objects.filter(
-            version__item__queue=queue, version=F("version__item__version")
+            version__item__queue=queue,
+            version__item__gold_text="",
+            version=F("version__item__version"),
         )
         .exclude(version__item__state=ReviewItem.State.EXCLUDED)
         .select_related("version__item")

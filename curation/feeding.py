@@ -269,10 +269,11 @@ def _sample(
     while True:
         found = search(feed.batch, asked, after=after, limit=READ_AT_ONCE)
         results = _whole(feed.batch, [row.index for row in found.rows])
-        compared = others if feed.how == Choosing.DISAGREEMENT else []
+        several = feed.how == Choosing.DISAGREEMENT or feed.queue.kind != Kind.SINGLE
+        compared = others if several else []
         for subject in queues.beside(results, compared):
             first, *rest = subject.results
-            if first.outcome != Result.Outcome.COMPLETED:
+            if any(r.outcome != Result.Outcome.COMPLETED for r in subject.results):
                 continue
             placed = sampling.place(feed.how, first, rest, salt=salt)
             if placed is not None:

@@ -38,7 +38,14 @@ from .agreement import (
     krippendorff_alpha,
     label_scores,
 )
-from .models import Candidate, ItemVersion, JudgeRun, ReviewItem, ReviewQueue
+from .models import (
+    Candidate,
+    ItemVersion,
+    JudgeRun,
+    Resolution,
+    ReviewItem,
+    ReviewQueue,
+)
 from .questions import VOTES, Question, read_answers
 
 T = TypeVar("T")
@@ -166,12 +173,15 @@ def _start(
 
 def _decided(queue: ReviewQueue) -> QuerySet[ItemVersion]:
     """Newest versions of items that people decided."""
-    return ItemVersion.objects.filter(
+    found = ItemVersion.objects.filter(
         item__queue=queue,
+        item__gold_text="",
         item__state=ReviewItem.State.COMPLETED,
         pk=F("item__version"),
         resolution__isnull=False,
     )
+    # Two equal answers are a tie that nobody decided.
+    return found.exclude(resolution__how=Resolution.How.IDENTICAL)
 
 
 # --- what is asked

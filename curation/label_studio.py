@@ -8,24 +8,27 @@ Source: Label Studio's documentation, "Task format" and "Tags": a task has `data
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from django.db import transaction
+
 from batchsite.accounts.models import User
-from batchsite.accounts.permissions import user_may
 from jobs.answer_text import messages_of, parsed, text_of
+from jobs.api.parsers import is_storable
 from jobs.refusals import NotForThem, NotNow, Refused
 from jobs.row_checks.parameters import bad
 
-from . import reviewing
+from . import auditing, reviewing
 from .models import ItemVersion, Response, ReviewItem, ReviewQueue
 from .questions import VOTES, Question
 
 READ_AT_ONCE = 200
 MOST_TASKS = 20_000
+DAY_SECONDS = 86_400
+TO_JUDGE = (ReviewItem.State.PENDING, ReviewItem.State.IN_PROGRESS)
 ITEM, VERSION = "batchsite_item", "batchsite_version"
 ASKED, SAID = "request", "answer"
 
@@ -94,8 +97,12 @@ def _values(question: Question) -> Sequence[str]:
 # --- out
 
 
-def tasks(queue: ReviewQueue) -> Iterator[dict[str, Any]]:
-    """A task for each item, with the judgements that were submitted; in slices."""
+def tasks(queue: ReviewQueue, *, user: User) -> Iterator[dict[str, Any]]:
+    """A task for each item, with the judgements that were submitted; in slices.
+
+    Of a blind queue `user` gets none of an item that he may still judge himself.
+    """
+    hides = queue.blind_others and reviewing.may_review(queue, user)
     names = _answers(queue)
     questions = queue.rubric_version.questions
     rows = (
@@ -119,8 +126,14 @@ def tasks(queue: ReviewQueue) -> Iterator[dict[str, Any]]:
             version = item.version
             if version is not None:
                 given = said.get(version.pk, [])
+                if hides and item.state in TO_JUDGE and not _is_of(given, user):
+                    given = []
                 yield _task(item, version, names, questions, given)
         after = found[-1].pk
+
+
+def _is_of(said: Sequence[Response], user: User) -> bool:
+    return any(response.user_id == user.pk for response in said)
 
 
 def _task(
@@ -222,7 +235,9 @@ class Taken:
     left: list[str]
 
 
-def take(queue: ReviewQueue, content: Any, *, user: User) -> Taken:
+def take(
+    queue: ReviewQueue, content: Any, *, user: User, address: str | None = None
+) -> Taken:
     """Judgements of exported tasks; each is the person's who is named there by the
     address, else `user`'s. What does not fit is left and named; nothing counts twice.
 
@@ -230,8 +245,12 @@ def take(queue: ReviewQueue, content: Any, *, user: User) -> Taken:
     """
     if not isinstance(content, list) or any(not isinstance(t, dict) for t in content):
         raise Refused("Label Studio's export is a JSON array of tasks.")
-    if len(content) > MOST_TASKS:
-        raise Refused(f"{MOST_TASKS:,} tasks are taken at a time.")
+    many = [task.get("annotations") for task in content]
+    judged = sum(len(some) for some in many if isinstance(some, list))
+    if max(len(content), judged) > MOST_TASKS:
+        raise Refused(f"{MOST_TASKS:,} tasks and judgements are taken at a time.")
+    if not is_storable(content):
+        raise Refused("The file has NUL characters or lone surrogates.")
     count, left = 0, []
     for number, task in enumerate(content):
         annotations = task.get("annotations")
@@ -240,6 +259,8 @@ def take(queue: ReviewQueue, content: Any, *, user: User) -> Taken:
                 count += _take_one(queue, task, annotation, user)
             except (Refused, NotNow, NotForThem) as why:
                 left.append(f"task {number + 1}: {why}")
+    facts = {"taken": count, "left": len(left)}
+    auditing.note("queue.import", queue, user, address, **facts)
     return Taken(count, left)
 
 
@@ -261,13 +282,15 @@ def _take_one(
     if said.exists():
         return False
     answers = _read(queue.rubric_version.questions, annotation.get("result"))
-    reviewing.open_item(item=item, user=person)
     seconds = annotation.get("lead_time")
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= DAY_SECONDS:
         seconds = 0.0
-    reviewing.submit(
-        version=item.version, user=person, answers=answers, seconds=float(seconds)
-    )
+    # Nobody holds an item whose judgement does not fit.
+    with transaction.atomic():
+        reviewing.open_item(item=item, user=person)
+        reviewing.submit(
+            version=item.version, user=person, answers=answers, seconds=float(seconds)
+        )
     return True
 
 
@@ -276,7 +299,7 @@ def _person(queue: ReviewQueue, named: Any, user: User) -> User:
     email = named.get("email") if isinstance(named, dict) else named
     if isinstance(email, str):
         found = User.objects.filter(email__iexact=email).first()
-        if found is not None and user_may(found, queue.team, "curation:write"):
+        if found is not None and reviewing.may_review(queue, found):
             return found
     return user
 
@@ -326,10 +349,11 @@ def _span(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"start": value.get("start"), "end": value.get("end"), "label": label}
 
 
-def as_lines(queue: ReviewQueue) -> Iterator[str]:
+def as_lines(queue: ReviewQueue, *, user: User) -> Iterator[str]:
     """All tasks as one JSON array, piece by piece."""
     start = "["
-    for task in tasks(queue):
-        yield f"{start}{json.dumps(task, ensure_ascii=False)}"
+    for task in tasks(queue, user=user):
+        # In ASCII: answers may hold what UTF-8 cannot say.
+        yield f"{start}{json.dumps(task)}"
         start = ",\n"
     yield "[]\n" if start == "[" else "]\n"

@@ -37,7 +37,12 @@ class Part:
 
     def write(self, row: Row) -> None:
         """Append a row."""
-        self.put(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        try:
+            line = json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            # A lone surrogate, as answers end in that were cut off, is said as an escape.
+            line = json.dumps(row).encode()
+        self.put(line + b"\n")
         self.rows += 1
 
     def put(self, content: bytes) -> None:
@@ -71,7 +76,7 @@ class CsvPart(Part):
     def _line(self, cells: list[str], start: str = "") -> None:
         text = io.StringIO()
         csv.writer(text, quoting=csv.QUOTE_ALL).writerow([cell(one) for one in cells])
-        self.put((start + text.getvalue()).encode())
+        self.put((start + text.getvalue()).encode("utf-8", "replace"))
 
 
 def _flat(value: Any) -> str:
@@ -152,11 +157,13 @@ def _columnar(value: Any) -> Any:
         return [
             {"role": one["role"], "content": _text(one.get("content"))} for one in value
         ]
-    if isinstance(value, bool | str) or value is None:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
         return float(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _text(value)
 
 
 def _is_message(value: Any) -> bool:
@@ -164,9 +171,20 @@ def _is_message(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
+
+
+def only_json_keeps(row: Row) -> bool:
+    """Whether the row has messages with members that no column of Parquet has."""
+    lists = [value for value in row.values() if isinstance(value, list)]
+    return any(
+        isinstance(one, dict) and not one.keys() <= {"role", "content"}
+        for messages in lists
+        for one in messages
+    )
 
 
 PARTS: dict[str, type[Part]] = {

@@ -8,7 +8,6 @@ table KINDS says which. Answers are a JSON object from key to value.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -278,7 +277,7 @@ def _is_number(value: Any) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        # Of no infinity and of no NaN, and exact for integers of any length.
         and abs(value) <= LARGEST
     )
 

@@ -28,7 +28,11 @@ def judgements(queue: ReviewQueue, *, pseudonyms: bool) -> Iterator[tuple[str, R
     """
     said = (
         Response.objects.submitted()
-        .filter(version__item__queue=queue, version=F("version__item__version"))
+        .filter(
+            version__item__queue=queue,
+            version__item__gold_text="",
+            version=F("version__item__version"),
+        )
         .exclude(version__item__state=ReviewItem.State.EXCLUDED)
         .select_related("version__item", "user")
         .prefetch_related("version__candidates")

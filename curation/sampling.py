@@ -22,7 +22,7 @@ from .models import Choosing
 # Kinds of answers beyond these are one kind together.
 STRATA_MOST = 50
 LABEL_LENGTH = 60
-COMPARED_CHARACTERS = 4000
+COMPARED_CHARACTERS = 1000
 OTHER = "other"
 
 
@@ -116,7 +116,7 @@ def certainty(body: str) -> float | None:
     values = [token.get("logprob") for token in members(logprobs.get("content"))]
     if not values and isinstance(logprobs.get("token_logprobs"), list):
         values = logprobs["token_logprobs"]
-    known = [v for v in values if isinstance(v, (int, float)) and v == v]
+    known = [v for v in values if isinstance(v, (int, float)) and abs(v) < 1e15]
     return sum(known) / len(known) if known else None
 
 

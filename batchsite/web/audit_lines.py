@@ -69,6 +69,7 @@ WORDS = {
     "queue.made_ordinary": "made {items} gold items of the review queue {target} ordinary",
     "queue.prioritised": "changed the order of {items} items of the review queue {target}",
     "queue.reopened": "took decisions of {items} items of the review queue {target} back",
+    "queue.import": "took {taken} judgements for the review queue {target}, and left {left}",
     "queue.judge": "had {model} judge {items} items of the review queue {target}, as {batch}",
     "queue.rework": "had {items} items of the review queue {target} run again, as {batch}",
     "queue.rule": "had the review queue {target} fed by itself: {rule}",

@@ -156,12 +156,13 @@ def label_studio_tasks(request: Request, queue_id: str) -> HttpResponseBase:
         # Refused now, and not in the middle of the answer.
         label_studio.config(queue)
         return StreamingHttpResponse(
-            label_studio.as_lines(queue), content_type="application/json"
+            label_studio.as_lines(queue, user=caller(request).user),
+            content_type="application/json",
         )
     body = body_of(request)
     params.known_only(body, ("file_id",))
     content = params.json_file(caller(request).team, body, "file_id")
-    taken = label_studio.take(queue, content, user=caller(request).user)
+    taken = label_studio.take(queue, content, **who(request))
     standing.forget(queue)
     return Response(
         {"object": "curation.import", "taken": taken.taken, "left": taken.left[:100]}

@@ -93,7 +93,7 @@ class JSONBody(BaseParser):
             ) from error
         if not isinstance(body, dict):
             raise ApiError("The JSON body of your request must be an object.")
-        if not all(map(_storable, _texts(body))):
+        if not is_storable(body):
             raise ApiError(
                 "The JSON body of your request must not contain NUL characters or"
                 " lone surrogates."
@@ -103,6 +103,11 @@ class JSONBody(BaseParser):
 
 def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def is_storable(value: Any) -> bool:
+    """Whether no string of a JSON value has a NUL character or a lone surrogate."""
+    return all(map(_storable, _texts(value)))
 
 
 def _texts(value: Any) -> Iterator[str]:

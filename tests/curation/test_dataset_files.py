@@ -198,3 +198,38 @@ def test_rows_are_redacted_and_counted(
     assert row["messages"][-1]["content"] == "ask [EMAIL], [EMAIL]"
     assert version.manifest["redacted"] == {"email": 2}
     assert rows.chat("a@example.com") not in content(version).decode()
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+def test_an_answer_that_is_cut_within_a_letter_spoils_no_file(
+    dataset: Dataset,
+    make_queue: MakeQueue,
+    answered: Any,
+    curators: list[User],
+    file_format: str,
+) -> None:
+    queue = judged(make_queue, answered, curators[0], "fine", "cut \ud83d")
+    form = "reward" if file_format == "csv" else "sft"
+    version = build(dataset, queue, format=form, file_format=file_format)
+    assert version.rows == 2
+    if file_format == "jsonl":
+        last = json.loads(content(version).splitlines()[1])
+        assert last["messages"][-1]["content"] == "cut \ud83d"
+
+
+def test_what_calls_tools_is_not_in_parquet(
+    dataset: Dataset, make_queue: MakeQueue, make_batch: Any, curators: list[User]
+) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    queue, batch = make_queue(0), make_batch(status="in_progress", total=2)
+    bodies = [json.dumps({"choices": [{"message": message}]}), rows.chat("fine")]
+    rows.answer(batch, bodies)
+    queues.add_items(queue=queue, subjects=queues.answers_of(batch), user=None)
+    for _ in bodies:
+        judge(queue, curators[0], GOOD)
+    assert build(dataset, queue).rows == 2
+    version = build(dataset, queue, file_format="parquet")
+    assert version.rows == 1
+    why = "it calls tools, which Parquet has no columns for"
+    assert version.manifest["left_out"] == {why: 1}

@@ -188,3 +188,13 @@ def test_it_is_read_in_slices(
         version = build(dataset, queue)
     said = [row["messages"][-1]["content"] for row in lines(version.train_file)]
     assert said == [*(f"answer {n}" for n in range(12)), "last"]
+
+
+@pytest.mark.parametrize("form", ["sft", "raw"])
+def test_gold_items_are_in_no_dataset(
+    dataset: Dataset, judged: ReviewQueue, form: str
+) -> None:
+    before = build(dataset, judged, format=form, accept={}).rows
+    decided = judged.items.order_by("pk")[0]
+    ReviewItem.objects.filter(pk=decided.pk).update(gold_text='{"verdict": "good"}')
+    assert build(dataset, judged, format=form, accept={}).rows == before - 1

@@ -171,6 +171,20 @@ def test_where_two_models_differ(make_queue: MakeQueue, answered: Answered) -> N
     assert Candidate.objects.filter(version__item__queue=queue).count() == 1
 
 
+def test_what_failed_in_one_of_two_batches_is_no_disagreement(
+    make_queue: MakeQueue, answered: Answered, make_batch: MakeBatch
+) -> None:
+    queue = make_queue(0)
+    one = answered("red", "green")
+    two = make_batch(status="in_progress", total=2, input_file=one.input_file)
+    rows.answer(two, [rows.chat("blue")], failed=["{}"])
+    feeding.ask(
+        queue=queue, batch=one, user=None, beside=[two], how="disagreement", most=2
+    )
+    run()
+    assert places(queue) == [0]
+
+
 def test_pairs_of_two_batches(
     team: Team, make_queue: MakeQueue, answered: Answered
 ) -> None:

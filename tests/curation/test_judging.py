@@ -12,8 +12,15 @@ from django.test import Client
 
 from batchsite.accounts.models import AuditEvent, Team, User
 from curation import judging, queues, resolving, rubrics
-from curation.models import JudgeRun, Response, ReviewQueue, Rubric
-from curation.questions import read
+from curation.models import (
+    JudgeRun,
+    Resolution,
+    Response,
+    ReviewItem,
+    ReviewQueue,
+    Rubric,
+)
+from curation.questions import read, read_answers
 from jobs.models import Batch, BatchFile, ServedModel
 from jobs.refusals import Refused
 from tests.web.curation_rows import judge_lines, judge_says
@@ -206,3 +213,30 @@ def test_asking_in_the_browser(
     assert "100.0 %" in page or "100 %" in page
     older = client.get(f"/reviews/{decided.public_id}/agreement/?judge=nonsense")
     assert older.status_code == 200
+
+
+def test_no_number_is_too_large_for_the_page(
+    team: Team, make_queue: MakeQueue, curators: list[User], owner: User
+) -> None:
+    years = [{"key": "years", "type": "number", "title": "Years"}]
+    asked = rubrics.create_rubric(
+        team=team, name="Years", questions=read("q", years), user=None
+    )
+    queue = make_queue(2, rubric_version=asked.latest)
+    for _ in range(2):
+        judge(queue, curators[0], {"years": 2})
+    with pytest.raises(Refused, match="expected a number"):
+        read_answers(asked.latest.questions, {"years": 10**400}, final=True)
+    run = judging.ask(queue=queue, model="tiny", user=owner)
+    judge_says(run, '{"years": 1%s}' % ("0" * 400), '{"years": 2}')
+    found = judging.standing(run)
+    assert (found.read, found.unreadable) == (1, 1)
+
+
+def test_neither_gold_items_nor_equal_answers_are_put_to_a_judge(
+    decided: ReviewQueue, owner: User
+) -> None:
+    first, second, *_ = decided.items.order_by("pk")
+    ReviewItem.objects.filter(pk=first.pk).update(gold_text='{"verdict": "good"}')
+    Resolution.objects.filter(version__item=second).update(how="identical")
+    assert judging.ask(queue=decided, model="tiny", user=owner).items == 2

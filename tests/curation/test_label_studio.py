@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
 from curation import label_studio, queues, reviewing, rubrics
-from curation.models import Response, ReviewQueue
+from curation.models import Claim, Response, ReviewQueue
 from curation.questions import read
 from curation.ready import READY
 from jobs.refusals import Refused
@@ -61,7 +61,10 @@ def test_what_goes_out_comes_in_as_it_was(
 ) -> None:
     ann, bob = curators[:2]
     judge(queue, ann, ANSWERS)
-    out = list(label_studio.tasks(queue))
+    # Who may still judge sees nobody's judgement; who has judged sees all.
+    blind = label_studio.tasks(queue, user=bob)
+    assert [task["annotations"] for task in blind] == [[], []]
+    out = list(label_studio.tasks(queue, user=ann))
     assert len(out) == 2
     assert out[0]["data"]["answer"] == "answer 0"
     assert "ask 0" in out[0]["data"]["request"]
@@ -110,7 +113,7 @@ def test_each_ready_rubric_has_a_configuration(
 
 
 def test_pairs_go_out_and_rankings_do_not(
-    team: Team, make_queue: MakeQueue, answered: Any
+    team: Team, make_queue: MakeQueue, answered: Any, owner: User
 ) -> None:
     def of(kind: str, questions: Any) -> ReviewQueue:
         asked = rubrics.create_rubric(
@@ -122,7 +125,7 @@ def test_pairs_go_out_and_rankings_do_not(
     one = answered("red")
     two = answered("blue", input_file=one.input_file)
     queues.add_items(queue=pairs, subjects=queues.same_requests([one, two]), user=None)
-    (task,) = label_studio.tasks(pairs)
+    (task,) = label_studio.tasks(pairs, user=owner)
     assert (task["data"]["answer_a"], task["data"]["answer_b"]) == ("red", "blue")
     with pytest.raises(Refused, match="no rankings"):
         label_studio.config(of("ranking", ORDER))
@@ -145,7 +148,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_taken(
         task([], batchsite_version=7),
         task([{"from_name": "stars", "value": {"rating": 99}}]),
         task([{"from_name": "verdict", "value": {"choices": "x"}}, 5, {}]),
-        task("nothing"),
+        task([{"from_name": "size", "value": {"number": 10**400}}]),
         {"data": 5, "annotations": [{"result": []}]},
         {"annotations": 3},
         {"data": {}, "annotations": [{"was_cancelled": True}, "x"]},
@@ -155,6 +158,11 @@ def test_what_does_not_fit_is_named_and_the_rest_is_taken(
     assert len(taken.left) == 6
     assert "names no item of this queue" in taken.left[0]
     assert not Response.objects.submitted().exists()
+    # Nobody holds another item, and none is held in another's name.
+    assert Claim.objects.count() == 1
+    for text in ("\0", "\ud800"):
+        with pytest.raises(Refused, match="NUL"):
+            label_studio.take(queue, [task(text)], user=ann)
     nothing: list[Any] = [{}, [1], "x"]
     for content in nothing:
         with pytest.raises(Refused, match="array of tasks"):
@@ -170,13 +178,14 @@ def test_in_the_browser_and_by_the_api(
 ) -> None:
     queue = make_queue(1, overlap=2)
     judge(queue, curators[0], GOOD)
-    client.force_login(curators[1])
+    client.force_login(curators[0])
     path = f"/reviews/{queue.public_id}/label-studio/"
     r = client.get(path)
     tasks = json.loads(r.getvalue())
     assert 'filename="label-studio-tasks.json"' in r["Content-Disposition"]
     assert "<Choices" in client.get(f"{path}?part=config").content.decode()
     tasks[0]["annotations"][0]["completed_by"] = 3
+    client.force_login(curators[1])
 
     def send(content: bytes) -> str:
         file = SimpleUploadedFile("x.json", content)
