@@ -24,14 +24,9 @@ from .selection import Selection, selection
 CHAT = "/v1/chat/completions"
 
 
-class RetryForm(forms.Form):
-    """Requests of a batch once more; what is left empty stays as it is.
+class ChangesForm(forms.Form):
+    """What is changed of requests that run once more; what is left empty stays as it is."""
 
-    `rows` names them as the address of selection.py does; empty: the failed ones.
-    """
-
-    token = token_field()
-    rows = forms.CharField(required=False, max_length=20_000, widget=forms.HiddenInput)
     model = forms.ChoiceField(
         required=False, widget=forms.Select(attrs={"class": "field"})
     )
@@ -58,25 +53,12 @@ class RetryForm(forms.Form):
         ),
     )
 
-    def __init__(
-        self, data: QueryDict | None = None, *, batch: Batch, rows: str = ""
-    ) -> None:
-        super().__init__(data, auto_id="retry_%s", initial={"rows": rows})
-        self.batch = batch
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
         names = ServedModel.objects.enabled().values_list("name", flat=True)
         model = self.fields["model"]
         assert isinstance(model, forms.ChoiceField)
         model.choices = [("", "as before"), *((name, name) for name in names)]
-        if batch.endpoint != CHAT:
-            del self.fields["system_prompt"]
-
-    def clean_token(self) -> str:
-        """The form's own token; another one where none came."""
-        return own_token(self.cleaned_data["token"])
-
-    def chosen(self) -> Selection:
-        """The requests that the form is about; Unclear when it does not say so."""
-        return selection(self.batch, QueryDict(self.cleaned_data.get("rows", "")))
 
     def clean_body(self) -> dict[str, Any] | None:
         """The object, or None when nothing was written."""
@@ -94,6 +76,33 @@ class RetryForm(forms.Form):
         except ApiError as error:
             raise ValidationError(str(error)) from error
         return body
+
+
+class RetryForm(ChangesForm):
+    """Requests of a batch once more; what is left empty stays as it is.
+
+    `rows` names them as the address of selection.py does; empty: the failed ones.
+    """
+
+    field_order = ("token", "rows")
+    token = token_field()
+    rows = forms.CharField(required=False, max_length=20_000, widget=forms.HiddenInput)
+
+    def __init__(
+        self, data: QueryDict | None = None, *, batch: Batch, rows: str = ""
+    ) -> None:
+        super().__init__(data, auto_id="retry_%s", initial={"rows": rows})
+        self.batch = batch
+        if batch.endpoint != CHAT:
+            del self.fields["system_prompt"]
+
+    def clean_token(self) -> str:
+        """The form's own token; another one where none came."""
+        return own_token(self.cleaned_data["token"])
+
+    def chosen(self) -> Selection:
+        """The requests that the form is about; Unclear when it does not say so."""
+        return selection(self.batch, QueryDict(self.cleaned_data.get("rows", "")))
 
     def arguments(self) -> dict[str, Any]:
         """What retry.prepared takes; Unclear as of `chosen`."""
