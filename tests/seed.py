@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from batchsite.accounts.models import Team, User
     from curation.models import ReviewQueue
 
@@ -216,18 +218,49 @@ def review_queue(items: int, overlap: int, reviewers: int) -> str:
     return queue.public_id
 
 
-def review(queue: str, reviewer: int) -> int:
-    """Judge what the queue has for the curator until nothing is left; how many items.
+def review(queue: str, reviewers: int) -> str:
+    """Let as many curators judge at once, each a child process, until nothing is left.
+
+    One that is killed is started again for the same person. Returns how often that was.
+    """
+    import os
+    import signal
+
+    from django.db import connections
+
+    from curation import reviewing
+
+    def start(number: int) -> int:
+        if pid := os.fork():
+            return pid
+        _judge(reviewing, queue, number)
+        os._exit(0)
+
+    connections.close_all()
+    at_work = {start(number): number for number in range(reviewers)}
+    killed = 0
+    while at_work:
+        pid, status = os.wait()
+        number = at_work.pop(pid)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            killed += 1
+            at_work[start(number)] = number
+        elif status:
+            raise SystemExit(f"Curator {number} ended with {status}.")
+    return str(killed)
+
+
+def _judge(reviewing: ModuleType, queue: str, number: int) -> None:
+    """Judge what the queue has for one curator until nothing is left.
 
     Every twentieth is skipped, every tenth taken back and judged again.
     """
     import time
 
     from batchsite.accounts.models import User
-    from curation import reviewing
     from curation.models import ReviewQueue
 
-    user = User.objects.get(email=f"curator{reviewer}@example.com")
+    user = User.objects.get(email=f"curator{number}@example.com")
     found = ReviewQueue.objects.get(public_id=queue)
     done, empty = 0, 0
     # Nothing may be left for a moment only: others hold the last places.
@@ -241,12 +274,11 @@ def review(queue: str, reviewer: int) -> int:
         if done % 20 == 0:
             reviewing.skip(version=work.version, user=user)
             continue
-        answers = {"v": "ab"[(work.item.pk + reviewer) % 2]}
+        answers = {"v": "ab"[(work.item.pk + number) % 2]}
         reviewing.submit(version=work.version, user=user, answers=answers)
         if done % 10 == 0:
             version = reviewing.undo(queue=found, user=user)
             reviewing.submit(version=version, user=user, answers=answers)
-    return done
 
 
 def fed_queue(rows: int) -> str:

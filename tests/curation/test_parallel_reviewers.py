@@ -6,21 +6,23 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from jobs.processes import children
 from tests.faults.checks import seed
 from tests.site import DATABASES, ROOT, Site, wait_for
 
 pytestmark = pytest.mark.slow
-ITEMS, OVERLAP, REVIEWERS = 500, 3, 20
+ITEMS, OVERLAP, REVIEWERS, KILLED = 500, 3, 20, 3
 
 
-def reviewer(site: Site, queue: str, number: int) -> subprocess.Popen[str]:
-    """Start one who judges until nothing is left."""
-    arguments = json.dumps({"queue": queue, "reviewer": number})
+def start(site: Site, queue: str) -> subprocess.Popen[str]:
+    """Let them judge until nothing is left."""
+    arguments = json.dumps({"queue": queue, "reviewers": REVIEWERS})
     return subprocess.Popen(
         [sys.executable, "-m", "tests.seed", "review", arguments],
         cwd=ROOT,
@@ -43,21 +45,18 @@ def test_never_more_than_three_judge_an_item_and_nothing_is_lost(site: Site) -> 
         sql = "SELECT COUNT(*) AS n FROM curation_response WHERE state = 'submitted'"
         return int(site.query(sql)[0]["n"])
 
-    running = [reviewer(site, queue, n) for n in range(REVIEWERS)]
-    killed = random.Random(5).sample(range(REVIEWERS), 3)
+    running = start(site, queue)
     try:
         wait_for(lambda: judged() > 50, timeout=300, what="the first judgements")
-        for number in killed:
-            running[number].kill()
-            running[number].communicate()
-            # The same person comes back to what he holds.
-            running[number] = reviewer(site, queue, number)
-        for one in running:
-            shown, _ = one.communicate(timeout=600)
-            assert one.returncode == 0, shown
+        # The same people come back to what they hold.
+        for pid in random.Random(5).sample(sorted(children(running.pid)), KILLED):
+            os.kill(pid, signal.SIGKILL)
+        shown, _ = running.communicate(timeout=600)
     finally:
-        for one in running:
-            one.kill()
+        for pid in children(running.pid):
+            os.kill(pid, signal.SIGKILL)
+        running.kill()
+    assert (running.returncode, shown.strip()) == (0, str(KILLED))
     found = site.query(
         "SELECT i.id, i.state, i.submitted, COUNT(r.id) AS n,"
         " COUNT(DISTINCT r.user_id) AS people FROM curation_reviewitem i"

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from jobs.processes import children, start_time
@@ -103,3 +106,24 @@ def family(process: Process) -> list[int]:
 def elders(process: Process) -> list[int]:
     """The sentinel's children as they were started: workers, monitor, pusher."""
     return sorted(family(process)[1:], key=lambda pid: (start_time(pid) or 0, pid))
+
+
+def kill_worker(process: Process, *, whole: bool) -> None:
+    """kill -9 of a worker's main process or of its child at work; all of it is gone.
+
+    Until then its children may write: what is asked of the database in several
+    statements would not agree.
+    """
+    members = family(process)
+    os.kill(process.pid if whole else max(members[1:], key=_ticks), signal.SIGKILL)
+    process.wait()
+    wait_for(
+        lambda: all(start_time(pid) is None for pid in members),
+        what="the end of the worker's processes",
+    )
+
+
+def _ticks(pid: int) -> int:
+    """The CPU time a process used, in the kernel's ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

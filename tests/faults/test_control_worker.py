@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 import pytest
 
-from jobs.processes import children
 from tests.e2e.client import start_up
 from tests.postgres import PostgresServer
-from tests.site import DATABASES, Process, Site, wait_for
+from tests.site import DATABASES, Site, wait_for
 
 from .checks import (
     assert_exactly_once,
     batch_row,
+    kill_worker,
     seed,
     wait_until_final,
     wait_until_results,
@@ -24,18 +22,6 @@ from .checks import (
 
 pytestmark = pytest.mark.slow
 both = pytest.mark.parametrize("site", DATABASES, indirect=True)
-
-
-def busy_child(process: Process) -> int:
-    """The cluster's child that used the most CPU: the one at work."""
-    (sentinel,) = children(process.pid)
-
-    def ticks(pid: int) -> int:
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a kernel file
-            fields = stat.read().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    return max(children(sentinel), key=ticks)
 
 
 @both
@@ -56,8 +42,7 @@ def test_intake_goes_on_where_a_killed_worker_stopped(site: Site, whole: bool) -
         return int(counted[0]["n"])
 
     wait_for(inserted, timeout=30, what="the first rows")
-    os.kill(control.pid if whole else busy_child(control), signal.SIGKILL)
-    control.popen.wait(15)
+    kill_worker(control, whole=whole)
     before = inserted()
     assert 0 < before < 30_000
     site.start("runworker")
@@ -86,7 +71,7 @@ def test_files_are_written_again_after_a_kill(site: Site, test_engine: str) -> N
         return bool(batch_row(site, made)["status"] == "finalizing")
 
     wait_for(finalizing, timeout=180, what="finalizing")
-    control.kill()
+    kill_worker(control, whole=True)
     assert batch_row(site, made)["status"] == "finalizing"
     site.start("runworker")
     wait_until_final(site, made)

@@ -3,25 +3,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
-from tests.site import DATABASES, Process, Site, wait_for
+from tests.site import DATABASES, Site, wait_for
 
-from .checks import seed
-from .test_control_worker import busy_child
+from .checks import kill_worker, seed
 
 pytestmark = pytest.mark.slow
 ROWS = 6000
 # Every tenth of them failed.
 GOOD = ROWS - ROWS // 10
-
-
-def kill(control: Process, *, whole: bool) -> None:
-    os.kill(control.pid if whole else busy_child(control), signal.SIGKILL)
-    control.popen.wait(30)
 
 
 @pytest.mark.parametrize("site", DATABASES, indirect=True)
@@ -41,7 +32,7 @@ def test_each_answer_is_fed_once_and_a_dataset_is_built_once(
             timeout=90,
             what=f"{least} items",
         )
-        kill(control, whole=whole)
+        kill_worker(control, whole=whole)
         # Nobody waits for the lease of a dead one here.
         site.query("UPDATE curation_feed SET taken_until = NULL")
     control = site.start("runworker")
@@ -58,7 +49,7 @@ def test_each_answer_is_fed_once_and_a_dataset_is_built_once(
         timeout=90,
         what="the build's beginning",
     )
-    kill(control, whole=whole)
+    kill_worker(control, whole=whole)
     site.query("UPDATE curation_datasetbuild SET taken_until = NULL")
     site.start("runworker")
     wait_for(lambda: count("datasetversion") > 0, timeout=120, what="the version")

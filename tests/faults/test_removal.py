@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tests.site import DATABASES, Site, wait_for
 
-from .checks import seed
-from .test_control_worker import busy_child
+from .checks import kill_worker, seed
 
 pytestmark = pytest.mark.slow
 ROWS = 20_000
@@ -32,10 +28,8 @@ def test_nothing_is_left_however_often_workers_die(site: Site, whole: bool) -> N
             timeout=60,
             what=f"{most} requests to be left",
         )
-        os.kill(control.pid if whole else busy_child(control), signal.SIGKILL)
-        control.popen.wait(15)
-        # A request goes with its answer, and the batch goes last. In one query: what
-        # the killed one started may have an instant left.
+        kill_worker(control, whole=whole)
+        # A request goes with its answer, and the batch goes last.
         (found,) = site.query(
             "SELECT (SELECT COUNT(*) FROM jobs_batch) AS batches,"
             " (SELECT COUNT(*) FROM jobs_batchrequest) AS asked,"

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tests.site import DATABASES, Site, wait_for
 
-from .checks import batch_row, seed
-from .test_control_worker import busy_child
+from .checks import batch_row, kill_worker, seed
 
 pytestmark = pytest.mark.slow
 ROWS = 20_000
@@ -36,8 +32,7 @@ def test_each_result_is_checked_once_however_often_workers_die(
             timeout=60,
             what=f"{least} checked results",
         )
-        os.kill(control.pid if whole else busy_child(control), signal.SIGKILL)
-        control.popen.wait(15)
+        kill_worker(control, whole=whole)
         assert checked() < ROWS
         # cursors, counters and outcomes agree wherever it was cut
         assert_counted(site, key, checked())
