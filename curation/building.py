@@ -18,8 +18,9 @@ from jobs.refusals import Refused
 from jobs.row_checks.parameters import bad
 
 from . import auditing
-from .datasets import Spec, build_version, check_spec
+from .datasets import build_version
 from .models import Dataset, DatasetBuild, ReviewQueue
+from .specs import Spec, check_spec
 
 LEASE_SECONDS = 120
 BEAT_SECONDS = 30.0

@@ -10,81 +10,34 @@ import contextlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from jobs import disks, file_store, limits, outbox
 from jobs.models import BatchFile
-from jobs.row_checks.parameters import bad, choice
+from jobs.row_checks.parameters import bad
 
 from .auditing import note
 from .duplicates import Duplicates
 from .examples import is_test
-from .models import (
-    Candidate,
-    Dataset,
-    DatasetBuild,
-    DatasetVersion,
-    Mark,
-    Resolution,
-    ReviewItem,
-    ReviewQueue,
-)
+from .models import Candidate, Dataset, DatasetBuild, DatasetVersion, ReviewQueue
 from .parts import PARTS, Part, only_json_keeps
 from .personal import Redactor
 from .raw import Examples, judgements
-from .records import (
-    ALL,
-    FORMATS,
-    Accept,
-    Judged,
-    NotExported,
-    Row,
-    compared,
-    read_accept,
-)
+from .records import ALL, FORMATS, Accept, NotExported, Row, compared
 from .rubrics import read_name
+from .sources import Source, judged, marked
+from .specs import FEW_SHOT, RAW, Spec, check_spec
 
-READ_AT_ONCE = 200
 MANIFEST = "batchsite.dataset/1"
 TRAIN, TEST = "train", "test"
-RAW, FEW_SHOT = "raw", "few_shot"
-# What answers can become that were marked and not judged.
-OF_MARKS = ("sft", "reward", FEW_SHOT)
-ALL_FORMATS = (*FORMATS, FEW_SHOT, RAW)
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """How a version is made: `accept` is what records.read_accept takes.
-
-    `test_share`, 0 to 0.9, of the items become the test file; which ones follows from
-    their keys and `salt`. `alike`, 0.5 to 1, leaves out what is as like as that to an
-    item before; `redact` replaces what looks like personal data. Of examples (few_shot)
-    there are up to `most`, which take up to `tokens` together; `pseudonyms` stand for
-    reviewers in raw rows. With `marks` answers that are marked so become rows, too:
-    {"starred": true, "least": 8, "tag": "…"}.
-    """
-
-    format: str
-    accept: Mapping[str, Any] = field(default_factory=dict)
-    test_share: float = 0.0
-    salt: str = ""
-    file_format: str = "jsonl"
-    alike: float | None = None
-    redact: bool = False
-    most: int = 8
-    tokens: int = 1500
-    marks: Mapping[str, Any] | None = None
-    pseudonyms: bool = True
 
 
 def create_dataset(
@@ -140,57 +93,15 @@ def build_version(
             if spec.format == RAW:
                 _write_raw(queue, spec, parts, tally)
             else:
-                _write(_judged(queue), spec, accepts[queue.pk], parts, tally)
+                _write(judged(queue), spec, accepts[queue.pk], parts, tally)
         if spec.marks is not None:
-            _write(_marked(dataset.team, spec.marks), spec, ALL, parts, tally)
-        for key, row in tally.examples.chosen():
-            _put([row], key, spec, parts, tally)
+            _write(marked(dataset.team, spec.marks), spec, ALL, parts, tally)
+        _write_examples(spec, parts, tally)
         for part in parts.values():
             part.close()
         if not any(part.rows for part in parts.values()):
             raise bad("queues", f"no item makes a row: {tally.why_none}.")
         return _store(stack, dataset, queues, spec, parts, tally, user, address, build)
-
-
-def check_spec(
-    dataset: Dataset, queues: Sequence[ReviewQueue], spec: Spec
-) -> dict[int, Accept]:
-    """Which items of each queue are good enough; Refused for what cannot be made so."""
-    choice("format", spec.format, ALL_FORMATS)
-    choice("file_format", spec.file_format, PARTS)
-    if spec.marks is not None:
-        _check_marks(spec)
-    elif not queues:
-        raise bad("queues", "name a queue at least.", "empty_array")
-    if any(queue.team_id != dataset.team_id for queue in queues):
-        raise bad("queues", "they must be of the dataset's team.")
-    if not 0 <= spec.test_share <= 0.9:
-        raise bad("test_share", "expected 0 to 0.9.")
-    if spec.alike is not None and not 0.5 <= spec.alike <= 1:
-        raise bad("alike", "expected 0.5 to 1.")
-    return {
-        queue.pk: read_accept("accept", spec.accept, queue.rubric_version.questions)
-        for queue in queues
-    }
-
-
-def _check_marks(spec: Spec) -> None:
-    """Refuse what cannot be made of answers that nobody was asked about."""
-    assert spec.marks is not None
-    if spec.format not in OF_MARKS:
-        why = f"of marked answers there are {', '.join(OF_MARKS)} rows."
-        raise bad("format", why)
-    for name in spec.marks:
-        if name not in ("starred", "least", "tag"):
-            raise bad(f"marks.{name[:50]}", "no mark has this.", "unknown_parameter")
-    starred = spec.marks.get("starred", False)
-    if not isinstance(starred, bool):
-        raise bad("marks.starred", "expected a boolean.", "invalid_type")
-    least, tag = spec.marks.get("least"), spec.marks.get("tag", "")
-    if least is not None and (isinstance(least, bool) or least not in range(1, 11)):
-        raise bad("marks.least", "expected 1 to 10.")
-    if not isinstance(tag, str) or "\0" in tag:
-        raise bad("marks.tag", "expected a string.", "invalid_type")
 
 
 @dataclass
@@ -213,9 +124,6 @@ class Tally:
         return ", ".join(reasons) or "nothing is resolved"
 
 
-Source = Iterator[tuple[Judged, list[Candidate]]]
-
-
 def _write(
     source: Source,
     spec: Spec,
@@ -223,119 +131,65 @@ def _write(
     parts: Mapping[str, Part],
     tally: Tally,
 ) -> None:
-    """Rows of what is judged; examples are only collected."""
-    for judged, candidates in source:
+    """Rows of what is item; examples are only collected."""
+    for item, candidates in source:
         tally.items += 1
         tally.beat()
         try:
-            if tally.duplicates and not tally.duplicates.is_new(compared(judged)):
+            if tally.duplicates and not tally.duplicates.is_new(compared(item)):
                 raise NotExported("it is like another one")
             if spec.format == FEW_SHOT:
-                tally.examples.add(judged, accept)
-                rows: list[Row] = []
-            else:
-                # All rows of an item, or none.
-                rows = list(FORMATS[spec.format](judged, accept))
+                tally.examples.add(item, accept, candidates)
+                continue
+            # All rows of an item, or none.
+            rows = list(FORMATS[spec.format](item, accept))
             if spec.file_format == "parquet" and any(map(only_json_keeps, rows)):
                 raise NotExported("it calls tools, which Parquet has no columns for")
         except NotExported as why:
             tally.left_out[str(why)] += 1
             continue
-        _put(rows, judged.key, spec, parts, tally)
-        for candidate in candidates:
-            tally.batches[candidate.batch_code] += 1
-            tally.models[_model_of(candidate)] += 1
-
-
-def _marked(team: Team, wanted: Mapping[str, Any]) -> Source:
-    """Answers with such marks, as if somebody had judged them, in the order of marks."""
-    marks = Mark.objects.visible_to_team(team).chosen(
-        starred=wanted.get("starred", False),
-        least=wanted.get("least"),
-        tag=wanted.get("tag", ""),
-    )
-    rows = marks.select_related("result__request", "result__batch").order_by("pk")
-    after = 0
-    while found := list(rows.filter(pk__gt=after)[:READ_AT_ONCE]):
-        for mark in found:
-            result = mark.result
-            candidate = Candidate(
-                batch_code=result.batch.public_id,
-                model=result.request.model or result.batch.model,
-                provenance=result.provenance,
-            )
-            judged = Judged(
-                key=f"{result.batch.public_id}#{result.index}",
-                request=result.request.body,
-                bodies=[result.body],
-                models=[candidate.model],
-                questions=[],
-                answers={},
-                custom_id=result.request.custom_id,
-                quality=(mark.quality or 0) / 10,
-            )
-            yield judged, [candidate]
-        after = found[-1].pk
+        _put(rows, item.key, candidates, spec, parts, tally)
 
 
 def _write_raw(
     queue: ReviewQueue, spec: Spec, parts: Mapping[str, Part], tally: Tally
 ) -> None:
-    for key, row in judgements(queue, pseudonyms=spec.pseudonyms):
+    for key, rows, candidates in judgements(queue, pseudonyms=spec.pseudonyms):
         tally.items += 1
         tally.beat()
-        _put([row], key, spec, parts, tally)
-        for model in row["models"]:
-            tally.models[model] += 1
+        _put(rows, key, candidates, spec, parts, tally)
+
+
+def _write_examples(spec: Spec, parts: Mapping[str, Part], tally: Tally) -> None:
+    count = 0
+    for key, row, candidates in tally.examples.chosen():
+        count += 1
+        _put([row], key, candidates, spec, parts, tally)
+    if passed_over := tally.examples.count - count:
+        tally.left_out["others are better examples"] += passed_over
 
 
 def _put(
-    rows: Sequence[Row], key: str, spec: Spec, parts: Mapping[str, Part], tally: Tally
+    rows: Sequence[Row],
+    key: str,
+    candidates: Sequence[Candidate],
+    spec: Spec,
+    parts: Mapping[str, Part],
+    tally: Tally,
 ) -> None:
-    """Write an item's rows into its part."""
+    """Write an item's rows into its part, and note the answers that they are of."""
     test = is_test(key, share=spec.test_share, salt=spec.salt)
     for row in rows:
         shown = tally.redactor.row(row) if tally.redactor else row
         parts[TEST if test else TRAIN].write(shown)
+    for candidate in candidates:
+        tally.batches[candidate.batch_code] += 1
+        tally.models[_model_of(candidate)] += 1
 
 
 def _model_of(candidate: Candidate) -> str:
     revision = candidate.provenance.get("model_revision") or ""
     return f"{candidate.model}@{revision}" if revision else candidate.model
-
-
-def _judged(queue: ReviewQueue) -> Source:
-    """What is resolved of the items' newest versions, in the order of the items."""
-    questions = queue.rubric_version.questions
-    resolved = (
-        Resolution.objects.filter(
-            version__item__queue=queue,
-            version__item__gold_text="",
-            version=F("version__item__version"),
-        )
-        .exclude(version__item__state=ReviewItem.State.EXCLUDED)
-        .select_related("version__item")
-        .prefetch_related("version__candidates")
-        .order_by("version__item_id")
-    )
-    after = 0
-    while found := list(resolved.filter(version__item_id__gt=after)[:READ_AT_ONCE]):
-        for resolution in found:
-            version = resolution.version
-            candidates = list(version.candidates.all())
-            yield (
-                Judged(
-                    key=version.item.key,
-                    request=version.request_body,
-                    bodies=[candidate.body for candidate in candidates],
-                    models=[candidate.model for candidate in candidates],
-                    questions=questions,
-                    answers=resolution.answers,
-                    custom_id=version.custom_id,
-                ),
-                candidates,
-            )
-        after = found[-1].version.item_id
 
 
 def _store(

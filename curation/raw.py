@@ -5,59 +5,70 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Prefetch
 
 from jobs.answer_text import parsed, question_of, text_of
 
+from . import sources
 from .examples import CONSIDERED, Example, choose
-from .models import Resolution, Response, ReviewItem, ReviewQueue
+from .models import (
+    Candidate,
+    ItemVersion,
+    Resolution,
+    Response,
+    ReviewItem,
+    ReviewQueue,
+)
 from .records import Accept, Judged, NotExported, best_of, prompt_of
 
-READ_AT_ONCE = 200
 Row = dict[str, Any]
 
 
-def judgements(queue: ReviewQueue, *, pseudonyms: bool) -> Iterator[tuple[str, Row]]:
-    """Each submitted judgement of an item's newest version, by the item's key.
+def judgements(
+    queue: ReviewQueue, *, pseudonyms: bool
+) -> Iterator[tuple[str, list[Row], list[Candidate]]]:
+    """An item's key, each judgement of its newest version, and the answers it is about.
 
     With `pseudonyms` a person is the same letters in all rows of the queue, and no
     address.
     """
-    said = (
-        Response.objects.submitted()
-        .filter(
-            version__item__queue=queue,
-            version__item__gold_text="",
-            version=F("version__item__version"),
+    said = Response.objects.submitted().select_related("user").order_by("pk")
+    versions = (
+        ItemVersion.objects.filter(
+            Exists(said.filter(version=OuterRef("pk"))),
+            item__queue=queue,
+            item__gold_text="",
+            pk=F("item__version"),
         )
-        .exclude(version__item__state=ReviewItem.State.EXCLUDED)
-        .select_related("version__item", "user")
-        .prefetch_related("version__candidates")
-        .order_by("pk")
+        .exclude(item__state=ReviewItem.State.EXCLUDED)
+        .select_related("item", "resolution")
+        .prefetch_related("candidates", Prefetch("responses", said))
+        .order_by("item_id")
     )
     after = 0
-    while found := list(said.filter(pk__gt=after)[:READ_AT_ONCE]):
-        versions = [response.version_id for response in found]
-        held = {
-            one.version_id: one
-            for one in Resolution.objects.filter(version__in=versions)
-        }
-        for response in found:
-            resolution = held.get(response.version_id)
-            yield response.version.item.key, _row(response, resolution, pseudonyms)
-        after = found[-1].pk
+    while found := list(versions.filter(item_id__gt=after)[: sources.READ_AT_ONCE]):
+        for version in found:
+            rows = [
+                _row(version, response, pseudonyms)
+                for response in version.responses.all()
+            ]
+            yield version.item.key, rows, list(version.candidates.all())
+        after = found[-1].item_id
 
 
-def _row(response: Response, held: Resolution | None, pseudonyms: bool) -> Row:
-    version = response.version
+def _row(version: ItemVersion, response: Response, pseudonyms: bool) -> Row:
     try:
         asked: Any = prompt_of(version.request_body)
     except NotExported:
         asked = []
+    held: Resolution | None = getattr(version, "resolution", None)
     candidates = list(version.candidates.all())
+    reviewer = response.user.email
+    if pseudonyms:
+        reviewer = _pseudonym(version.item.queue_id, response.user_id)
     return {
         "id": version.item.key,
         "custom_id": version.custom_id,
@@ -66,7 +77,7 @@ def _row(response: Response, held: Resolution | None, pseudonyms: bool) -> Row:
         "input": asked,
         "outputs": [text_of(parsed(one.body)) for one in candidates],
         "models": [one.model for one in candidates],
-        "reviewer": _pseudonym(response) if pseudonyms else response.user.email,
+        "reviewer": reviewer,
         "answers": response.answers,
         "seconds": response.seconds,
         "submitted_at": response.submitted_at and response.submitted_at.isoformat(),
@@ -75,9 +86,9 @@ def _row(response: Response, held: Resolution | None, pseudonyms: bool) -> Row:
     }
 
 
-def _pseudonym(response: Response) -> str:
-    text = f"{response.version.item.queue_id}/{response.user_id}"
-    return f"reviewer-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+def _pseudonym(queue: int, user: int) -> str:
+    digest = hashlib.sha256(f"{queue}/{user}".encode()).hexdigest()
+    return f"reviewer-{digest[:8]}"
 
 
 class Examples:
@@ -86,10 +97,12 @@ class Examples:
     def __init__(self, *, most: int, tokens: int) -> None:
         self._most, self._tokens = most, tokens
         # The worst of those kept first; the number keeps examples from being compared.
-        self._kept: list[tuple[float, int, Example]] = []
-        self._count = 0
+        self._kept: list[tuple[float, int, Example, Sequence[Candidate]]] = []
+        self.count = 0
 
-    def add(self, judged: Judged, accept: Accept) -> None:
+    def add(
+        self, judged: Judged, accept: Accept, candidates: Sequence[Candidate]
+    ) -> None:
         """Consider an item; NotExported where it is not good enough or has no text."""
         if not accept.takes(judged):
             raise NotExported("it is not good enough")
@@ -97,19 +110,21 @@ class Examples:
         answer = best_of(judged).get("content")
         if not question or not isinstance(answer, str) or not answer:
             raise NotExported("it has no text")
-        self._count += 1
+        self.count += 1
         example = Example(judged.key, question, answer, quality(judged))
-        entry = (example.quality, -self._count, example)
+        entry = (example.quality, -self.count, example, candidates)
         if len(self._kept) < CONSIDERED:
             heapq.heappush(self._kept, entry)
         else:
             heapq.heappushpop(self._kept, entry)
 
-    def chosen(self) -> Iterator[tuple[str, Row]]:
-        """The examples that stand in a prompt, by their keys."""
-        kept = [example for _, _, example in self._kept]
+    def chosen(self) -> Iterator[tuple[str, Row, Sequence[Candidate]]]:
+        """The examples that stand in a prompt: key, row, and the answers it is of."""
+        kept = [example for _, _, example, _ in self._kept]
+        candidates = {example.key: found for _, _, example, found in self._kept}
         for one in choose(kept, most=self._most, tokens=self._tokens):
-            yield one.key, {"input": one.question, "output": one.answer}
+            row = {"input": one.question, "output": one.answer}
+            yield one.key, row, candidates[one.key]
 
 
 def quality(judged: Judged) -> float:

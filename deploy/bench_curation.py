@@ -73,7 +73,7 @@ import resource, sys, time
 import django
 django.setup()
 from curation import datasets
-from curation.datasets import Spec
+from curation.specs import Spec
 from curation.models import Dataset, ReviewQueue
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.monotonic()

@@ -325,8 +325,8 @@ def fill_queue(queue: str, rows: int) -> str:
 def ask_dataset(queue: int, dataset: int) -> str:
     """Resolve all items of the queue as good, and ask for a version of the dataset."""
     from curation import building
-    from curation.datasets import Spec
     from curation.models import Dataset, ReviewQueue
+    from curation.specs import Spec
 
     _all_are_good(queue)
     building.ask(
@@ -377,11 +377,11 @@ def ask_judge(model: str, rows: int) -> str:
 
 def judge_standing(run: int) -> str:
     """The run's batch's status, and how many judgements fit the rubric and do not."""
-    from curation import judging
+    from curation import judge_scores
     from curation.models import JudgeRun
 
     judged = JudgeRun.objects.get(pk=run)
-    found = judging.standing(judged)
+    found = judge_scores.compute(judged)
     return f"{judged.batch.status} {found.read} {found.unreadable}"
 
 

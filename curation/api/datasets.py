@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from curation import building, datasets
-from curation.datasets import Spec
 from curation.models import Dataset, DatasetBuild
+from curation.specs import Spec
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import cursor_of, page, page_limit

@@ -37,7 +37,7 @@ class DatasetBuild(models.Model):
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="builds")
     queues = models.ManyToManyField(ReviewQueue, related_name="builds")
-    spec_text = models.TextField(help_text="JSON, as curation.datasets.Spec has it.")
+    spec_text = models.TextField(help_text="JSON, as curation.specs.Spec has it.")
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.WAITING
     )

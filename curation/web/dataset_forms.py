@@ -13,10 +13,10 @@ from django import forms
 from django.http import QueryDict
 
 from batchsite.accounts.models import Team
-from curation.datasets import Spec
 from curation.models import Dataset, ReviewQueue
 from curation.parts import PARTS
 from curation.questions import Question
+from curation.specs import Spec
 
 FORMATS = (
     ("sft", "SFT: chats with the accepted answer"),

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from curation import building, datasets
-from curation.datasets import Spec
 from curation.models import Dataset, DatasetBuild, DatasetVersion, ReviewQueue
+from curation.specs import Spec
 from jobs.models import BatchFile
 from jobs.refusals import Refused
 

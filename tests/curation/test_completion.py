@@ -9,7 +9,7 @@ import pytest
 
 from batchsite.accounts.models import Team, User
 from curation import completion, datasets, queues, tending
-from curation.datasets import Spec
+from curation.specs import Spec
 from jobs.models import WebhookDelivery
 from tests.jobs.webhook_rows import make_endpoint
 

@@ -14,9 +14,9 @@ from django.core.files.storage import default_storage
 
 from batchsite.accounts.models import Team, User
 from curation import datasets, queues, rubrics
-from curation.datasets import Spec
 from curation.models import ReviewQueue
 from curation.questions import read
+from curation.specs import Spec
 from jobs.engines import install
 from tests import consumers
 

@@ -14,11 +14,12 @@ from pyarrow import parquet
 
 from batchsite.accounts.models import Team, User
 from curation import datasets, queues, rubrics
-from curation.datasets import Spec
 from curation.duplicates import Duplicates, shingles
 from curation.models import Dataset, DatasetVersion, ReviewQueue
 from curation.personal import Redactor
 from curation.questions import read
+from curation.specs import Spec
+from jobs.models import Batch
 from jobs.refusals import Refused
 from tests.web import rows
 
@@ -111,6 +112,10 @@ def test_raw_rows_are_judgements_with_pseudonyms(
     assert all(row["reviewer"].startswith("reviewer-") for row in found)
     assert found[0]["answers"] == GOOD
     assert found[0]["resolution"] is None
+    (batch,) = Batch.objects.all()
+    manifest = version.manifest
+    assert manifest["items"] == 1
+    assert manifest["lineage"]["batches"] == {batch.public_id: 1}
     version = build(dataset, queue, format="raw", pseudonyms=False)
     assert b"curator0@example.com" in content(version)
 
@@ -137,6 +142,10 @@ def test_examples_are_the_best_that_fit(
     found = [json.loads(line) for line in content(version).splitlines()]
     assert [row["output"] for row in found] == ["great", "fine"]
     assert found[0]["input"] == "ask 2"
+    # Of the examples alone, and not of all that was considered.
+    manifest = version.manifest
+    assert manifest["lineage"]["batches"] == {batch.public_id: 2}
+    assert manifest["left_out"] == {"others are better examples": 1}
     with pytest.raises(Refused, match="makes a row"):
         build(dataset, queue, format="few_shot", tokens=1)
 

@@ -15,9 +15,9 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import AuditEvent, Team, User
-from curation import datasets, queues, resolving
-from curation.datasets import Spec
+from curation import datasets, queues, resolving, sources
 from curation.models import Dataset, DatasetVersion, ReviewItem, ReviewQueue
+from curation.specs import Spec
 from jobs.models import Batch, BatchFile
 from jobs.refusals import Refused
 from tests.jobs.kept import stored_files
@@ -169,6 +169,7 @@ def test_a_full_team_gets_no_version(
     assert stored_files(data_folder) == before
 
 
+@pytest.mark.parametrize("form", ["sft", "raw"])
 def test_it_is_read_in_slices(
     dataset: Dataset,
     make_queue: MakeQueue,
@@ -176,8 +177,9 @@ def test_it_is_read_in_slices(
     curators: list[User],
     monkeypatch: pytest.MonkeyPatch,
     django_assert_max_num_queries: Any,
+    form: str,
 ) -> None:
-    monkeypatch.setattr(datasets, "READ_AT_ONCE", 5)
+    monkeypatch.setattr(sources, "READ_AT_ONCE", 5)
     queue = make_queue(12)
     queues.add_items(
         queue=queue, subjects=queues.answers_of(answered("last")), user=None
@@ -185,8 +187,12 @@ def test_it_is_read_in_slices(
     for _ in range(13):
         judge(queue, curators[0], GOOD)
     with django_assert_max_num_queries(30):
-        version = build(dataset, queue)
-    said = [row["messages"][-1]["content"] for row in lines(version.train_file)]
+        version = build(dataset, queue, format=form)
+    rows = lines(version.train_file)
+    if form == "sft":
+        said = [row["messages"][-1]["content"] for row in rows]
+    else:
+        said = [row["outputs"][0] for row in rows]
     assert said == [*(f"answer {n}" for n in range(12)), "last"]
 
 

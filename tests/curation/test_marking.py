@@ -12,8 +12,8 @@ from django.test import Client
 
 from batchsite.accounts.models import Team, User
 from curation import datasets, marking
-from curation.datasets import Spec
 from curation.models import DatasetVersion, Mark
+from curation.specs import Spec
 from jobs.models import Batch, Result
 from jobs.refusals import Refused
 from tests.described import check

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from batchsite.accounts.models import AuditEvent, User
 from curation import datasets, rework
-from curation.datasets import Spec
 from curation.models import ItemVersion, ReviewItem, ReviewQueue, Rework
+from curation.specs import Spec
 from jobs import removal
 from jobs.chores import do_chore
 from jobs.models import Batch, Result

@@ -22,10 +22,10 @@ from curation import (
     reviewing,
     rubrics,
 )
-from curation.datasets import Spec
 from curation.models import JudgeRun, ReviewQueue
 from curation.questions import read
 from curation.ready import READY
+from curation.specs import Spec
 from jobs.models import Batch, Result
 
 from . import rows
