@@ -100,19 +100,27 @@ def add_rule(
     tag: str = "",
     endpoint: str = "",
     wanted: ResultFilter | None = None,
+    check: str = "",
     how: str = Choosing.RANDOM,
     most: int = 100,
     address: str | None = None,
 ) -> FeedRule:
     """Feed each batch of that kind that ends from now on. Refused for other queues than
-    single ones, for what compares batches, and when there are enough rules."""
+    single ones, for what compares batches, and when there are enough rules.
+
+    `check` is like `valid:failed`; without a name any check of the batch.
+    """
     if queue.kind != Kind.SINGLE:
         raise bad("queue", "only queues of single answers are fed by themselves.")
     if how == Choosing.DISAGREEMENT or how not in Choosing.values:
         raise bad("how", "a rule cannot choose so.")
     if not 1 <= most <= MOST_SAMPLED:
         raise bad("most", f"expected 1 to {MOST_SAMPLED:,}.")
-    if any("\0" in text for text in (model, tag, endpoint)):
+    if check and check.rpartition(":")[2] not in (
+        one.value for one in row_checks.Outcome
+    ):
+        raise bad("check", f"expected NAME:failed; it is '{check[:100]}'.")
+    if any("\0" in text for text in (model, tag, endpoint, check)):
         raise bad("model", "the string has a NUL character.")
     with transaction.atomic():
         locked = ReviewQueue.objects.select_for_update().get(pk=queue.pk)
@@ -123,7 +131,7 @@ def add_rule(
             model=model[:200],
             tag=tag[:64],
             endpoint=endpoint[:64],
-            wanted_text=as_text(wanted or ResultFilter()),
+            wanted_text=as_text(wanted or ResultFilter(), check),
             how=how,
             most=most,
             created_by=user,
@@ -144,10 +152,10 @@ def remove_rule(
 # --- the filter as it is stored
 
 
-def as_text(wanted: ResultFilter) -> str:
-    """A filter as JSON that `from_text` reads."""
+def as_text(wanted: ResultFilter, check: str = "") -> str:
+    """A filter as JSON that `from_text` reads; `check` where no batch is known yet."""
     found = asdict(replace(wanted, check=None))
-    found["check"] = wanted.check and wanted.check.text
+    found["check"] = wanted.check.text if wanted.check else check
     return json.dumps({k: v for k, v in found.items() if v not in ("", None)})
 
 
@@ -212,33 +220,52 @@ def _follow(rule: FeedRule, batch: Batch) -> None:
 
 def _take() -> Feed | None:
     """The next feed, held from now on; None when there is none."""
-    due = Feed.objects.due().select_related("queue__rubric_version", "batch")
+    due = Feed.objects.due().select_related("queue__rubric_version", "batch", "rule")
     for feed in due[:FEEDS_AT_ONCE]:
-        held = Feed.objects.due().filter(pk=feed.pk)
-        if held.update(taken_until=database_time(LEASE_SECONDS)):
+        held = Feed.objects.due().filter(pk=feed.pk, turn=feed.turn)
+        until = database_time(LEASE_SECONDS)
+        if held.update(taken_until=until, turn=F("turn") + 1):
+            feed.turn += 1
             return feed
     return None
+
+
+class TakenOver(Exception):
+    """Another process took the feed for left alone, and goes on with it."""
 
 
 def go_on(feed: Feed, end: float) -> int:
     """Work on a held feed until it is done or `end`; how many items it added."""
     try:
         count = _turn(feed, end)
+        _update(feed, taken_until=None)
     except Refused as refused:
         _end(feed, Feed.State.FAILED, refused.message)
         return 0
-    Feed.objects.filter(pk=feed.pk).update(taken_until=None)
+    except TakenOver:
+        return 0
     return count
 
 
 def _turn(feed: Feed, end: float) -> int:
     others = list(feed.beside.order_by("pk"))
+    if "chosen" in feed.progress:
+        return _add(feed, feed.progress["chosen"], others, end)
     if feed.rows_text:
-        return _add(feed, json.loads(feed.rows_text), others)
+        return _add(feed, json.loads(feed.rows_text), others, end)
+    if _asks_nothing_of(feed):
+        _end(feed, Feed.State.DONE)
+        return 0
     asked = from_text(feed.wanted_text, feed.batch)
     if feed.how == Choosing.ALL:
         return _add_matching(feed, asked, others, end)
     return _sample(feed, asked, others, end)
+
+
+def _asks_nothing_of(feed: Feed) -> bool:
+    """Whether a rule's check is none of the batch's: it has others."""
+    check = feed.rule.wanted_check if feed.rule else ""
+    return bool(check) and row_checks.wanted_by(feed.batch, check) is None
 
 
 def _add_matching(
@@ -248,13 +275,12 @@ def _add_matching(
     count, after = 0, int(feed.progress.get("after", -1))
     while time.monotonic() < end:
         found = search(feed.batch, asked, after=after, limit=READ_AT_ONCE)
-        results = _whole(feed.batch, [row.index for row in found.rows])
-        count += _put(feed, results, others)
         after = found.reached
+        indexes = [row.index for row in found.rows]
+        count += _put(feed, indexes, others, {"after": after}, looked_at=after + 1)
         if found.ended:
             _end(feed, Feed.State.DONE)
             break
-        _note(feed, {"after": after}, after + 1)
     return count
 
 
@@ -280,20 +306,24 @@ def _sample(
                 sample.add(*placed, first.index)
         after = found.reached
         if found.ended:
-            return _add(feed, sample.chosen(), others)
+            return _add(feed, sample.chosen(), others, end)
         if time.monotonic() >= end:
             kept = {"after": after, "kept": sample.as_json()}
-            _note(feed, kept, after + 1)
+            _update(feed, progress_text=json.dumps(kept), looked_at=after + 1)
             return 0
 
 
-def _add(feed: Feed, indexes: Sequence[int], others: Sequence[Batch]) -> int:
-    """Those at these places; the feed is done then."""
-    count = 0
-    for start in range(0, len(indexes), READ_AT_ONCE):
-        results = _whole(feed.batch, indexes[start : start + READ_AT_ONCE])
-        count += _put(feed, results, others)
-        _hold(feed)
+def _add(
+    feed: Feed, indexes: Sequence[int], others: Sequence[Batch], end: float
+) -> int:
+    """Those at these places, from where it came to; the feed is done then."""
+    count, start = 0, int(feed.progress.get("put", 0))
+    while start < len(indexes):
+        some, start = indexes[start : start + READ_AT_ONCE], start + READ_AT_ONCE
+        progress = {"chosen": indexes, "put": start}
+        count += _put(feed, some, others, progress)
+        if time.monotonic() >= end and start < len(indexes):
+            return count
     _end(feed, Feed.State.DONE)
     return count
 
@@ -303,41 +333,49 @@ def _whole(batch: Batch, indexes: Sequence[int]) -> list[Result]:
     return list(rows.select_related("request", "batch").order_by("index"))
 
 
-def _put(feed: Feed, results: Sequence[Result], others: Sequence[Batch]) -> int:
+def _put(
+    feed: Feed,
+    indexes: Sequence[int],
+    others: Sequence[Batch],
+    progress: dict[str, Any],
+    **noted: Any,
+) -> int:
+    """Add the answers at these places and note it, as one: how many items there are more.
+
+    `progress` is what another process would go on with.
+    """
+    results = _whole(feed.batch, indexes)
     if feed.queue.kind == Kind.SINGLE:
         others = []
-    done = queues.add_items(
-        queue=feed.queue,
-        subjects=queues.beside(results, others),
-        user=feed.created_by,
-        assigned_to=feed.assigned_to,
-        noted=False,
-    )
-    missing = len(results) - done.added - done.known - done.without_answer
-    Feed.objects.filter(pk=feed.pk).update(
-        added=F("added") + done.added,
-        known=F("known") + done.known,
-        without_answer=F("without_answer") + done.without_answer + missing,
-    )
+    with transaction.atomic():
+        # First, and so held until the end: of two processes the second one ends here.
+        _update(feed, progress_text=json.dumps(progress), **noted)
+        done = queues.add_items(
+            queue=feed.queue,
+            subjects=queues.beside(results, others),
+            user=feed.created_by,
+            assigned_to=feed.assigned_to,
+            noted=False,
+        )
+        missing = len(results) - done.added - done.known - done.without_answer
+        Feed.objects.filter(pk=feed.pk).update(
+            added=F("added") + done.added,
+            known=F("known") + done.known,
+            without_answer=F("without_answer") + done.without_answer + missing,
+        )
     return done.added
 
 
-def _note(feed: Feed, progress: dict[str, Any], looked_at: int) -> None:
-    """How far it came; what another process would go on with."""
-    Feed.objects.filter(pk=feed.pk).update(
-        progress_text=json.dumps(progress),
-        looked_at=looked_at,
-        taken_until=database_time(LEASE_SECONDS),
-    )
-
-
-def _hold(feed: Feed) -> None:
-    rows = Feed.objects.filter(pk=feed.pk)
-    rows.update(taken_until=database_time(LEASE_SECONDS))
+def _update(feed: Feed, **values: Any) -> None:
+    """Note it and hold the feed for longer; TakenOver where it is another's by now."""
+    held = {"taken_until": database_time(LEASE_SECONDS), **values}
+    mine = Feed.objects.filter(pk=feed.pk, turn=feed.turn)
+    if not mine.update(**held):
+        raise TakenOver
 
 
 def _end(feed: Feed, state: str, problem: str = "") -> None:
-    Feed.objects.filter(pk=feed.pk, state=Feed.State.WAITING).update(
+    Feed.objects.filter(pk=feed.pk, turn=feed.turn, state=Feed.State.WAITING).update(
         state=state,
         problem=problem[:500],
         progress_text="{}",

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation import gold
+from curation.judge_scores import Score
+from curation.judge_scores import Standing as JudgeStanding
 from curation.models import (
     Candidate,
     Dataset,
     DatasetBuild,
     DatasetVersion,
     Feed,
+    FeedRule,
+    JudgeRun,
     Resolution,
     Response,
     ReviewItem,
@@ -24,6 +28,8 @@ from curation.quality import Agreement, Preferences, Reviewer
 from curation.standing import Standing
 from jobs.answer_text import parsed
 from jobs.api.serializers import unix
+
+from .found import FEED, JUDGE_RUN, RULE
 
 Object = dict[str, Any]
 # Members of a body that say, or let guess, which model it is of.
@@ -79,7 +85,7 @@ def queue_object(queue: ReviewQueue, standing: Standing) -> Object:
 def feed_object(feed: Feed) -> Object:
     """Answers on their way into a queue."""
     return {
-        "id": f"feed_{feed.pk}",
+        "id": f"{FEED}{feed.pk}",
         "object": "curation.feed",
         "queue_id": feed.queue.public_id,
         "batch_id": feed.batch.public_id,
@@ -270,6 +276,65 @@ def _preferences(found: Preferences) -> Object:
         ],
         "left_share": found.bias.share if found.bias else None,
         "left_p": found.bias.p if found.bias else None,
+    }
+
+
+def rule_object(rule: FeedRule) -> Object:
+    """What each batch of a kind is fed by; empty members ask nothing."""
+    return {
+        "id": f"{RULE}{rule.pk}",
+        "object": "curation.rule",
+        "queue_id": rule.queue.public_id,
+        "model": rule.model,
+        "tag": rule.tag,
+        "endpoint": rule.endpoint,
+        "filter": rule.wanted,
+        "how": rule.how,
+        "most": rule.most,
+        "created_at": unix(rule.created_at),
+    }
+
+
+def judge_run_object(run: JudgeRun, standing: JudgeStanding | None) -> Object:
+    """A judge's run; how it came out, where that was asked for."""
+    return {
+        "id": f"{JUDGE_RUN}{run.pk}",
+        "object": "curation.judge_run",
+        "queue_id": run.queue.public_id,
+        "batch_id": run.batch.public_id,
+        "status": run.batch.status,
+        "model": run.model,
+        "items": run.items,
+        "created_at": unix(run.created_at),
+        "standing": standing
+        and {
+            "read": standing.read,
+            "unreadable": standing.unreadable,
+            "failed": standing.failed,
+            "questions": [_score(one) for one in standing.scores],
+        },
+    }
+
+
+def _score(one: Score) -> Object:
+    return {
+        "key": one.question.key,
+        "items": one.pairs,
+        "percent": one.percent,
+        "cohen_kappa": one.kappa,
+        "alpha": one.alpha,
+        "f1": one.f1,
+        "labels": [
+            {
+                "label": label.label,
+                "people": label.people,
+                "judge": label.judge,
+                "precision": label.precision,
+                "recall": label.recall,
+                "f1": label.f1,
+            }
+            for label in one.labels
+        ],
     }
 
 

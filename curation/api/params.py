@@ -38,7 +38,7 @@ CHOICES = {
     "auto_resolve": ReviewQueue.AutoResolve.values,
 }
 SETTINGS = (*WHOLE, *TRUTHS, *CHOICES, "guidelines", "due_at")
-FILTER = ("outcome", "error_class", "finish_reason", "words", "place")
+FILTER = ("outcome", "error_class", "finish_reason", "words", "place", "check")
 
 
 def settings(body: Body) -> dict[str, Any]:
@@ -207,11 +207,14 @@ def rows(body: Body) -> Sequence[int] | None:
     ]
 
 
-def result_filter(body: Body) -> ResultFilter:
-    """Which results are meant; nothing means all that were answered."""
+def result_filter(body: Body) -> tuple[ResultFilter, str]:
+    """Which results are meant, and the row check's word on them like `valid:failed`.
+
+    Nothing means all that were answered.
+    """
     given = body.get("filter")
     if given is None:
-        return ResultFilter(outcome="completed")
+        return ResultFilter(outcome="completed"), ""
     if not isinstance(given, dict):
         raise params.wrong_type("filter", "an object", given)
     known_only(given, FILTER, "filter")
@@ -225,7 +228,8 @@ def result_filter(body: Body) -> ResultFilter:
     ):
         if name in found:
             params.one_of(f"filter.{name}", found[name], allowed)
-    return ResultFilter(**found)
+    check = found.pop("check", "")
+    return ResultFilter(**found), check
 
 
 def _word(given: Body, name: str) -> str:

@@ -10,9 +10,8 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from curation import feeding, label_studio, quality, queues, rework, standing
-from curation.models import Choosing, ReviewItem, ReviewQueue
-from curation.models.feeds import MOST_SAMPLED
+from curation import label_studio, quality, queues, rework, standing
+from curation.models import ReviewItem, ReviewQueue
 from jobs.api import batch_params
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
@@ -24,9 +23,8 @@ from jobs.row_checks.parameters import bad
 
 from . import params
 from .found import queue_or_404, who
-from .objects import agreement_object, feed_object, queue_object
+from .objects import agreement_object, queue_object
 
-FEED = ("batch_id", "beside", "rows", "filter", "how", "most", "assigned_to")
 REWORK = ("item_ids", "model", "body", "system_prompt", "note")
 
 
@@ -90,50 +88,6 @@ def queue_detail(request: Request, queue_id: str) -> Response:
         )
         queue = queue_or_404(request, queue_id)
     return _shown(queue)
-
-
-@api_view(["GET", "POST"])
-@scope("curation")
-def queue_feeds(request: Request, queue_id: str) -> Response:
-    """GET lists what was sent to the queue, newest first; POST sends answers of a batch."""
-    queue = queue_or_404(request, queue_id)
-    if request.method == "POST":
-        return Response(feed_object(_feed(request, queue)))
-    limit = page_limit(request, default=20, most=100)
-    rows = queue.feeds.select_related("queue", "batch").order_by("-pk")
-    if after := request.query_params.get("after"):
-        rows = rows.filter(pk__lt=_feed_key(after))
-    found = list(rows[: limit + 1])
-    data = [feed_object(feed) for feed in found[:limit]]
-    return Response(list_object(data, has_more=len(found) > limit))
-
-
-def _feed_key(after: str) -> int:
-    digits = after.removeprefix("feed_")
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
-        raise bad("after", "no feed has this id.")
-    return int(digits)
-
-
-def _feed(request: Request, queue: ReviewQueue) -> Any:
-    body, team = body_of(request), caller(request).team
-    params.known_only(body, FEED)
-    beside = params.texts(body, "beside", most=queues.RANKED_MOST)
-    how = plain.text(body, "how") if "how" in body else Choosing.ALL
-    most = plain.integer("most", body.get("most", 100), least=1, most=MOST_SAMPLED)
-    return feeding.ask(
-        queue=queue,
-        batch=params.batch(team, body.get("batch_id"), "batch_id"),
-        beside=[
-            params.batch(team, one, f"beside[{n}]") for n, one in enumerate(beside)
-        ],
-        rows=params.rows(body),
-        wanted=params.result_filter(body),
-        how=how,
-        most=most,
-        assigned_to=params.one_person(team, body, "assigned_to"),
-        **who(request),
-    )
 
 
 @api_view(["GET"])

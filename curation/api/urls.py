@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from . import datasets, items, marks, queues, rubrics
+from . import datasets, feeds, items, judges, marks, queues, rubrics
 
 # under /v1/curation/, without a slash at the end as all of the API
 curation_api_urls: list[URLPattern] = [
@@ -11,7 +11,9 @@ curation_api_urls: list[URLPattern] = [
     path("rubrics/<str:rubric_id>", rubrics.rubric_detail, name="api-rubric"),
     path("queues", queues.queue_collection, name="api-queues"),
     path("queues/<str:queue_id>", queues.queue_detail, name="api-queue"),
-    path("queues/<str:queue_id>/feeds", queues.queue_feeds, name="api-queue-feeds"),
+    path("queues/<str:queue_id>/feeds", feeds.queue_feeds, name="api-queue-feeds"),
+    path("queues/<str:queue_id>/rules", feeds.queue_rules, name="api-queue-rules"),
+    path("rules/<str:rule_id>", feeds.rule_detail, name="api-rule"),
     path("queues/<str:queue_id>/items", items.item_collection, name="api-queue-items"),
     path("queues/<str:queue_id>/next", items.queue_next, name="api-queue-next"),
     path("queues/<str:queue_id>/undo", items.queue_undo, name="api-queue-undo"),
@@ -31,6 +33,12 @@ curation_api_urls: list[URLPattern] = [
         queues.queue_agreement,
         name="api-queue-agreement",
     ),
+    path(
+        "queues/<str:queue_id>/judge_runs",
+        judges.judge_runs,
+        name="api-queue-judge-runs",
+    ),
+    path("judge_runs/<str:run_id>", judges.judge_run, name="api-judge-run"),
     path("items/<str:item_id>", items.item_detail, name="api-item"),
     path(
         "items/<str:item_id>/responses", items.item_responses, name="api-item-responses"

@@ -67,6 +67,17 @@ class FeedRule(models.Model):
     def __str__(self) -> str:
         return f"{self.queue}: {self.model or 'any model'} {self.tag}".strip()
 
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The filter's members that ask something, as `feeding.as_text` stores them."""
+        found: dict[str, Any] = json.loads(self.wanted_text)
+        return found
+
+    @property
+    def wanted_check(self) -> str:
+        """What of a row check it asks for, like `valid:failed`; empty: nothing."""
+        return str(self.wanted.get("check", ""))
+
     def batches(self) -> models.QuerySet[Batch]:
         """Those that ended since the rule is there, match it and were not fed by it yet."""
         fed = Feed.objects.filter(rule=self, batch=OuterRef("pk"))
@@ -83,6 +94,8 @@ class FeedRule(models.Model):
             found = found.filter(endpoint=self.endpoint)
         if self.tag:
             found = found.tagged(self.tag)
+        if self.wanted_check:
+            found = found.filter(check_run__done=True)
         # What a queue sends through a model again comes back by itself.
         return found.filter(rework=None).order_by("pk")
 
@@ -134,6 +147,9 @@ class Feed(models.Model):
         max_length=10, choices=State.choices, default=State.WAITING
     )
     taken_until = models.DateTimeField(null=True, blank=True)
+    turn = models.PositiveIntegerField(
+        default=0, help_text="Rises with each taking: who has an older one is too late."
+    )
     progress_text = models.TextField(default="{}")
     looked_at = models.PositiveIntegerField(default=0)
     added = models.PositiveIntegerField(default=0)

@@ -17,8 +17,8 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from batchsite.accounts.addresses import client_address
-from curation import judging, quality
-from curation.models import JudgeRun, Resolution, Response, ReviewQueue
+from curation import judge_scores, judging, quality
+from curation.models import JudgeRun, Response, ReviewQueue
 from jobs.access import person
 from jobs.models import ServedModel
 from jobs.refusals import Refused
@@ -131,20 +131,6 @@ def _judges(queue: ReviewQueue, chosen: str) -> dict[str, Any]:
     return {
         "judge_runs": runs,
         "judge": run,
-        "judged": _standing(run) if run else None,
+        "judged": judge_scores.standing(run) if run else None,
         "judge_questions": bool(judging.questions_for(queue)),
     }
-
-
-def _standing(run: JudgeRun) -> judging.Standing:
-    """Computed once for all answers and decisions that there are."""
-    decided = Resolution.objects.filter(version__item__queue=run.queue)
-    newest = decided.aggregate(at=Max("created_at"))["at"]
-    batch = run.batch
-    key = f"curation:judge:{run.pk}:{batch.completed}:{batch.failed}:{decided.count()}"
-    key += f":{newest.timestamp() if newest else 0}"
-    found: judging.Standing | None = cache.get(key)
-    if found is None:
-        found = judging.standing(run)
-        cache.set(key, found, KEPT_FOR)
-    return found

@@ -182,11 +182,23 @@ class RuleForm(forms.Form):
         help_text="Empty: any.",
         widget=forms.TextInput(attrs=_box()),
     )
+    check = forms.CharField(
+        label="Only what fails the check",
+        required=False,
+        max_length=100,
+        help_text="A check's name; * for any check. Empty: all that was answered.",
+        widget=forms.TextInput(attrs=_box()),
+    )
     how = _choice(
         "Which of its answers",
         [c for c in Choosing.choices if c[0] != Choosing.DISAGREEMENT],
     )
     most = _number(1, MOST_SAMPLED, "How many, of a sample")
+
+    def clean_check(self) -> str:
+        """As a filter asks for it."""
+        name = self.cleaned_data["check"].strip()
+        return f"{'' if name == '*' else name}:failed" if name else ""
 
 
 def reviewers(team: Team) -> list[User]:

@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
 from curation import datasets, feeding, queues, rubrics
+from curation.models import JudgeRun
 from curation.questions import read
 from jobs import removal
 from jobs.ids import new_upload_id
@@ -198,9 +199,12 @@ def _curated(batch: Batch, owner: User) -> dict[str, str]:
     rule = feeding.add_rule(queue=queue, user=owner)
     dataset = datasets.create_dataset(team=batch.team, name="Good ones", user=owner)
     item = queue.items.get().public_id
+    run = JudgeRun.objects.create(queue=queue, batch=batch, model="tiny", items=1)
     return {
         "reviews/code": queue.public_id,
         "queue_id": queue.public_id,
+        "rule_id": f"rule_{rule.pk}",
+        "run_id": f"judgerun_{run.pk}",
         "items/item": item,
         "item_id": item,
         "rubrics/code": rubric.public_id,

@@ -19,6 +19,7 @@ from curation.models import (
     Dataset,
     Feed,
     ItemVersion,
+    JudgeRun,
     ReviewItem,
     ReviewQueue,
     Rubric,
@@ -26,6 +27,7 @@ from curation.models import (
 from jobs.models import Batch
 from tests.described import check
 from tests.inputs import api_client
+from tests.web.curation_rows import judge_says
 
 from .conftest import BAD, GOOD, GOOD_OR_BAD, MakeQueue
 from .test_reviewing import judge
@@ -329,6 +331,78 @@ def test_datasets(ann: APIClient, make_queue: MakeQueue, curators: list[User]) -
         error = post(ann, f"{path}/versions", body, status=400)["error"]
         assert error["param"] == param
     assert Dataset.objects.count() == 1
+
+
+def test_rules(ann: APIClient, make_queue: MakeQueue) -> None:
+    queue = make_queue(0)
+    path = f"/queues/{queue.public_id}/rules"
+
+    made = post(
+        ann,
+        path,
+        {"model": "tiny", "filter": {"check": "valid:failed"}, "how": "all"},
+    )
+
+    assert (made["model"], made["how"], made["most"]) == ("tiny", "all", 100)
+    assert made["filter"]["check"] == "valid:failed"
+    assert get(ann, path)["data"] == [made]
+    for body, param in (
+        ({"filter": {"check": "valid"}}, "check"),
+        ({"filter": {"odd": "a"}}, "filter.odd"),
+        ({"how": "disagreement"}, "how"),
+        ({"most": 0}, "most"),
+        ({"model": "a" * 201}, "model"),
+    ):
+        assert post(ann, path, body, status=400)["error"]["param"] == param
+    r = ann.delete(f"{BASE}/rules/{made['id']}")
+    check(r)
+    assert r.json() == {
+        "id": made["id"],
+        "object": "curation.rule",
+        "deleted": True,
+    }
+    assert get(ann, path)["data"] == []
+    assert ann.delete(f"{BASE}/rules/{made['id']}").status_code == 404
+
+
+def test_a_judge_model(
+    ann: APIClient, make_queue: MakeQueue, curators: list[User]
+) -> None:
+    queue = make_queue(3)
+    for answers in (GOOD, BAD):
+        judge(queue, curators[0], answers)
+    path = f"/queues/{queue.public_id}/judge_runs"
+
+    asked = post(ann, path, {"model": "tiny", "words": "German mails are fine."})
+
+    assert (asked["items"], asked["standing"]) == (2, None)
+    run = JudgeRun.objects.get()
+    assert asked["batch_id"] == run.batch.public_id
+    judge_says(run, '{"verdict": "good"}', '{"verdict": "good"}')
+    found = get(ann, f"/judge_runs/{asked['id']}")["standing"]
+    assert (found["read"], found["unreadable"]) == (2, 0)
+    (verdict,) = found["questions"]
+    assert (verdict["key"], verdict["items"], verdict["percent"]) == ("verdict", 2, 0.5)
+    good = next(one for one in verdict["labels"] if one["label"] == "good")
+    assert (good["people"], good["judge"], good["precision"]) == (1, 2, 0.5)
+
+    newer = post(ann, path, {"model": "tiny", "most": 1})
+    assert newer["items"] == 1
+    assert [one["id"] for one in get(ann, path)["data"]] == [newer["id"], asked["id"]]
+    rest = get(ann, path, {"after": newer["id"]})
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (
+        [asked["id"]],
+        False,
+    )
+    for body, param in (
+        ({}, "model"),
+        ({"model": "tiny", "most": 0}, "most"),
+        ({"model": "tiny", "words": 5}, "words"),
+    ):
+        assert post(ann, path, body, status=400)["error"]["param"] == param
+    assert get(ann, path, {"after": "odd"}, status=400)["error"]["param"] == "after"
+    for unknown in ("judgerun_0", "judgerun_x", "judgerun_" + "9" * 30):
+        get(ann, f"/judge_runs/{unknown}", status=404)
 
 
 def test_other_teams_and_readers(

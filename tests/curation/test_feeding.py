@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +17,11 @@ from batchsite.accounts.models import Team, User
 from curation import feeding, queues, rubrics
 from curation.models import Candidate, Feed, FeedRule, ReviewItem, ReviewQueue
 from curation.questions import read
-from jobs.models import Batch
+from jobs import row_checks
+from jobs.models import Batch, Result
 from jobs.refusals import Refused
 from jobs.result_search import ResultFilter
+from jobs.row_checks import following
 from tests.conftest import MakeBatch
 from tests.web import rows
 
@@ -112,6 +114,38 @@ def test_a_sample_that_is_cut_off_goes_on(
 
     assert turns > 3
     assert places(queue) == places(whole)
+    # What was put before a turn's end is not counted as known in the next one.
+    found = Feed.objects.get(pk=feed.pk)
+    assert (found.added, found.known) == (6, 0)
+
+
+@pytest.mark.parametrize("how", ["all", "random"])
+def test_who_lost_a_feed_to_another_adds_nothing_more(
+    make_queue: MakeQueue,
+    answered: Answered,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(feeding, "READ_AT_ONCE", 2)
+    queue, batch = make_queue(0), answered(*(f"a {n}" for n in range(6)))
+    feed = feeding.ask(queue=queue, batch=batch, user=None, how=how, most=6)
+    paused = Feed.objects.get(pk=feed.pk)
+    real = feeding._whole
+
+    def sleep(batch: Batch, indexes: Sequence[int]) -> list[Result]:
+        # Past its lease: another process does all meanwhile.
+        monkeypatch.setattr(feeding, "_whole", real)
+        Feed.objects.update(taken_until=None)
+        assert feeding.run() == "6 items were added"
+        return real(batch, indexes)
+
+    monkeypatch.setattr(feeding, "_whole", sleep)
+
+    assert feeding.go_on(paused, time.monotonic() + 60) == 0
+
+    found = Feed.objects.get(pk=feed.pk)
+    assert (found.state, found.added, found.known) == ("done", 6, 0)
+    assert len(places(queue)) == 6
 
 
 def test_a_feed_is_in_one_pair_of_hands_and_comes_back_when_these_are_gone(
@@ -316,6 +350,30 @@ def test_a_rule_looks_no_further_back_than_it_must(
     )
     feeding.run()
     assert queue.items.count() == 4
+
+
+def test_a_rule_takes_what_fails_a_check_when_all_is_checked(
+    make_queue: MakeQueue, answered: Answered
+) -> None:
+    queue = make_queue(0)
+    feeding.add_rule(queue=queue, user=None, check="valid:failed", how="all")
+    failing, other = answered('{"a": 1}', "no JSON", "none"), answered("no JSON")
+    for batch, name in ((failing, "valid"), (other, "another")):
+        asked = row_checks.read("checks", [{"name": name, "kind": "json"}])
+        row_checks.add(batch=batch, checks=asked, user=None)
+        ended(batch)
+    ended(answered("without checks"))
+    assert not feeding.wanted()
+
+    following.run()
+    run()
+
+    assert places(queue) == [1, 2]
+    found = {feed.batch_id: feed for feed in Feed.objects.all()}
+    assert set(found) == {failing.pk, other.pk}
+    assert (found[other.pk].state, found[other.pk].added) == ("done", 0)
+    with pytest.raises(Refused, match="NAME:failed"):
+        feeding.add_rule(queue=queue, user=None, check="valid")
 
 
 def test_paused_queues_are_not_fed_and_rules_have_bounds(

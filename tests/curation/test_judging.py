@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from batchsite.accounts.models import AuditEvent, Team, User
-from curation import judging, queues, resolving, rubrics
+from curation import judge_scores, judging, queues, resolving, rubrics
 from curation.models import (
     JudgeRun,
     Resolution,
@@ -86,7 +86,7 @@ def test_its_answers_are_compared_with_what_holds(
     run = judging.ask(queue=decided, model="tiny", user=owner)
     judged = Response.objects.count()
     judge_says(run, *said("good", "bad"), 'Well: {"verdict": "bad"}', "good, I think")
-    found = judging.standing(run)
+    found = judge_scores.compute(run)
     assert (found.read, found.unreadable, found.failed) == (3, 1, 0)
     (verdict,) = found.scores
     assert verdict.pairs == 3
@@ -101,7 +101,7 @@ def test_its_answers_are_compared_with_what_holds(
     # What people decide later counts.
     third = decided.items.order_by("pk")[2]
     resolving.decide(item=third, user=owner, answers=BAD, note="")
-    (verdict,) = judging.standing(run).scores
+    (verdict,) = judge_scores.compute(run).scores
     assert verdict.percent == 1
 
 
@@ -128,7 +128,7 @@ def test_every_kind_of_question(
         '{"topics": ["work", "law"], "stars": 2, "true": false, "years": 9, "why": "x"}',
         '{"topics": [], "stars": 9, "true": true, "years": 0}',
     )
-    found = judging.standing(run)
+    found = judge_scores.compute(run)
     # No rubric has nine stars: the whole judgement is left out.
     assert (found.read, found.unreadable) == (2, 1)
     topics, stars, true, years = found.scores
@@ -165,7 +165,7 @@ def test_every_other_pair_is_shown_the_other_way_round(
     assert sorted(lefts) == [False, True]
     # Who always says the first is wrong where the first one is the second.
     judge_says(run, '{"better": "a"}', '{"better": "a"}')
-    (better,) = judging.standing(run).scores
+    (better,) = judge_scores.compute(run).scores
     assert better.percent == 0.5
     assert "tiny" not in shown[0] + shown[1]
 
@@ -229,7 +229,7 @@ def test_no_number_is_too_large_for_the_page(
         read_answers(asked.latest.questions, {"years": 10**400}, final=True)
     run = judging.ask(queue=queue, model="tiny", user=owner)
     judge_says(run, '{"years": 1%s}' % ("0" * 400), '{"years": 2}')
-    found = judging.standing(run)
+    found = judge_scores.compute(run)
     assert (found.read, found.unreadable) == (1, 1)
 
 

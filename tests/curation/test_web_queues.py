@@ -178,6 +178,15 @@ def test_rules_are_added_and_removed(
     client.post(path, {"how": "random", "most": "0"})
     assert FeedRule.objects.count() == 1
 
+    sent = {"how": "all", "most": "20"}
+    client.post(path, sent | {"check": "valid"})
+    client.post(path, sent | {"check": " * "})
+    _, one, any_ = FeedRule.objects.order_by("pk")
+    assert (one.wanted_check, any_.wanted_check) == ("valid:failed", ":failed")
+    page = client.get(f"/reviews/{queue.public_id}/settings/").content.decode()
+    assert "what has" in page and "valid:failed" in page
+    FeedRule.objects.exclude(pk=rule.pk).delete()
+
     client.post(f"{path}{rule.pk}/remove/")
     assert not FeedRule.objects.exists()
 

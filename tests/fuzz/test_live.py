@@ -80,6 +80,14 @@ def known(web: WebServer) -> dict[str, str]:
             json={"name": "Nightly", "rubric_id": rubric["id"], "overlap": 2},
         ).json()
         dataset = http.post("/curation/datasets", json={"name": "Good"}).json()
+        item = seed(web.site, "fill_queue", queue=queue["id"], rows=20)
+        http.post(
+            f"/curation/items/{item}/resolution", json={"answers": {"good": True}}
+        )
+        run = http.post(
+            f"/curation/queues/{queue['id']}/judge_runs", json={"model": "tiny"}
+        ).json()
+        rule = http.post(f"/curation/queues/{queue['id']}/rules", json={}).json()
     return {
         "file_id": file["id"],
         "batch_id": batch["id"],
@@ -87,7 +95,9 @@ def known(web: WebServer) -> dict[str, str]:
         "name": "tiny",
         "rubric_id": rubric["id"],
         "queue_id": queue["id"],
-        "item_id": seed(web.site, "fill_queue", queue=queue["id"], rows=20),
+        "item_id": item,
+        "run_id": run["id"],
+        "rule_id": rule["id"],
         "dataset_id": dataset["id"],
     }
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from curation.datasets import ALL_FORMATS as ROWS
 from curation.models import (
     Choosing,
     DatasetBuild,
@@ -16,6 +15,7 @@ from curation.models import ReviewQueue as Queue
 from curation.models.marks import BEST
 from curation.models.queues import MOST_OVERLAP
 from curation.questions import FORMATS, GOALS, KINDS, QUESTIONS_MOST
+from curation.specs import ALL_FORMATS as ROWS
 from jobs.api.schema.objects import (
     ANYTHING,
     BOOLEAN,
@@ -31,6 +31,7 @@ from jobs.api.schema.objects import (
     text,
     whole,
 )
+from jobs.models import Batch
 
 from ..params import GUIDELINES_LENGTH, LATEST
 
@@ -229,6 +230,58 @@ AGREEMENT = obj(
             left_share=MAYBE,
             left_p=MAYBE,
         )
+    ),
+)
+RULE = obj(
+    id=text(),
+    object={"const": "curation.rule"},
+    queue_id=text(),
+    model=text(),
+    tag=text(),
+    endpoint=text(),
+    filter=noted("Which of its answers.", ANYTHING),
+    how=one_of(Choosing.values),
+    most=COUNT,
+    created_at=UNIX,
+)
+JUDGE_RUN = obj(
+    id=text(),
+    object={"const": "curation.judge_run"},
+    queue_id=text(),
+    batch_id=text(),
+    status=one_of(Batch.Status.values),
+    model=text(),
+    items=COUNT,
+    created_at=UNIX,
+    standing=noted(
+        "How it came out; null in lists.",
+        or_null(
+            obj(
+                read=noted("Judgements that fit the rubric.", COUNT),
+                unreadable=COUNT,
+                failed=COUNT,
+                questions=array(
+                    obj(
+                        key=text(),
+                        items=COUNT,
+                        percent=MAYBE,
+                        cohen_kappa=MAYBE,
+                        alpha=MAYBE,
+                        f1=MAYBE,
+                        labels=array(
+                            obj(
+                                label={"anyOf": [text(), BOOLEAN]},
+                                people=COUNT,
+                                judge=COUNT,
+                                precision=SHARE,
+                                recall=SHARE,
+                                f1=SHARE,
+                            )
+                        ),
+                    )
+                ),
+            )
+        ),
     ),
 )
 VERSION = obj(

@@ -116,6 +116,33 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
             description="A control worker adds them, each once however often it is sent.",
         ),
     },
+    "/v1/curation/queues/{queue_id}/rules": {
+        "GET": operation(
+            "listRules",
+            TAG,
+            "List the rules that feed a queue by themselves.",
+            parameters=(QUEUE_ID,),
+            answer=ref("CurationRuleList"),
+            errors=(404,),
+        ),
+        "POST": _do(
+            "createRule",
+            "Feed a queue from each batch of a kind that ends from now on.",
+            "FeedByRule",
+            "CurationRule",
+            QUEUE_ID,
+        ),
+    },
+    "/v1/curation/rules/{rule_id}": {
+        "DELETE": operation(
+            "deleteRule",
+            TAG,
+            "Feed nothing by a rule any more.",
+            parameters=(in_path("rule_id", "The rule's id."),),
+            answer=ref("DeletedRule"),
+            errors=(404,),
+        ),
+    },
     "/v1/curation/queues/{queue_id}/items": {
         "GET": _list(
             "listItems",
@@ -191,6 +218,32 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
     "/v1/curation/queues/{queue_id}/agreement": {
         "GET": _show(
             "getAgreement", "See how far people agree.", "CurationAgreement", QUEUE_ID
+        ),
+    },
+    "/v1/curation/queues/{queue_id}/judge_runs": {
+        "GET": _list(
+            "listJudgeRuns",
+            "List the runs of judge models, newest first.",
+            "JudgeRunList",
+            QUEUE_ID,
+            inside=1,
+        ),
+        "POST": _do(
+            "askJudge",
+            "Put a queue's rubric to a model, for the newest decided items.",
+            "AskJudge",
+            "JudgeRun",
+            QUEUE_ID,
+            errors=(429,),
+            description="A batch of its own; what it says counts as nobody's judgement.",
+        ),
+    },
+    "/v1/curation/judge_runs/{run_id}": {
+        "GET": _show(
+            "getJudgeRun",
+            "See how far a judge model and people agree.",
+            "JudgeRun",
+            in_path("run_id", "The run's id."),
         ),
     },
     "/v1/curation/items/{item_id}": {

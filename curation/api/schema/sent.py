@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from curation.datasets import ALL_FORMATS as ROWS
+from curation.judging import MOST_ITEMS, WORDS_LENGTH
 from curation.marking import MOST_TAGS, TAG_LENGTH
 from curation.marking import NOTE_LENGTH as NOTE_OF_MARK
 from curation.models import (
@@ -14,6 +14,7 @@ from curation.models import ReviewQueue as Queue
 from curation.models.feeds import MOST_SAMPLED
 from curation.models.marks import BEST
 from curation.parts import PARTS
+from curation.specs import ALL_FORMATS as ROWS
 from curation.tending import PRIORITY
 from jobs.api.schema.objects import (
     ANYTHING,
@@ -43,6 +44,7 @@ from .answered import (
     FEED,
     GIVEN,
     ITEM,
+    JUDGE_RUN,
     MARK,
     NUMBER,
     PEOPLE,
@@ -51,6 +53,7 @@ from .answered import (
     RESOLUTION,
     RESPONSE,
     RUBRIC,
+    RULE,
     WORK,
 )
 
@@ -60,8 +63,15 @@ FILTER = some(
     finish_reason=one_of(FINISH_REASONS),
     words=text(200, least=1),
     place=one_of(("answers", "requests", "ids")),
+    check=noted("NAME:failed of a row check; :failed of any.", text(200, least=1)),
 )
 SCHEMAS: dict[str, Schema] = {
+    "AskJudge": obj(
+        "model",
+        model=text(200, least=1),
+        most=noted("Of the newest decided items.", whole(1, MOST_ITEMS)),
+        words=noted("Told to the judge before the questions.", text(WORDS_LENGTH)),
+    ),
     "ChangeItem": some(
         priority=or_null(whole(-PRIORITY, PRIORITY)),
         assigned_to=or_null(EMAIL),
@@ -153,6 +163,8 @@ SCHEMAS: dict[str, Schema] = {
         state=one_of(Response.State.values),
         seconds=noted("How long the item was looked at.", {**NUMBER, "minimum": 0}),
     ),
+    "JudgeRun": JUDGE_RUN,
+    "JudgeRunList": listed("JudgeRun"),
     "Mark": MARK,
     "MarkAnswer": obj(
         "batch_id",
@@ -171,6 +183,19 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Queue": QUEUE,
     "QueueList": listed("Queue"),
+    "CurationRule": RULE,
+    "CurationRuleList": listed("CurationRule"),
+    "DeletedRule": obj(
+        id=text(), object={"const": "curation.rule"}, deleted={"const": True}
+    ),
+    "FeedByRule": some(
+        model=noted("Only batches of it; empty: of any.", text(200)),
+        tag=text(64),
+        endpoint=text(64),
+        filter=or_null(FILTER),
+        how=one_of([one for one in Choosing.values if one != Choosing.DISAGREEMENT]),
+        most=whole(1, MOST_SAMPLED),
+    ),
     "Rework": obj(
         "item_ids",
         item_ids=array(text(least=1), minItems=1, maxItems=ITEMS_MOST),
