@@ -20,3 +20,4 @@ class CurationConfig(AppConfig):
         extensions.home_panels.append("curation.web.panels.home_panel")
         extensions.result_panels.append("curation.web.marks.result_panel")
         extensions.result_acts.append("curation.web.feeds.result_act")
+        extensions.row_filters.append("curation.row_filter.BY_REVIEW")

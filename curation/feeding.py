@@ -156,13 +156,14 @@ def as_text(wanted: ResultFilter, check: str = "") -> str:
     """A filter as JSON that `from_text` reads; `check` where no batch is known yet."""
     found = asdict(replace(wanted, check=None))
     found["check"] = wanted.check.text if wanted.check else check
-    return json.dumps({k: v for k, v in found.items() if v not in ("", None)})
+    return json.dumps({k: v for k, v in found.items() if v not in ("", None, ())})
 
 
 def from_text(text: str, batch: Batch) -> ResultFilter:
     """The filter; Refused where the batch has no such check."""
     found: dict[str, Any] = json.loads(text)
     check = found.pop("check", None)
+    found["more"] = tuple((name, value) for name, value in found.get("more", ()))
     if not check:
         return ResultFilter(**found)
     wanted = row_checks.wanted_by(batch, check)

@@ -307,6 +307,7 @@ def candidate_of(version: ItemVersion, place: int, result: Result) -> Candidate:
         place=place,
         result=result,
         batch=result.batch,
+        index=result.index,
         batch_code=result.batch.public_id,
         model=result.request.model or result.batch.model,
         provenance=result.provenance,

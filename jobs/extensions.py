@@ -6,7 +6,7 @@ Names and not objects: who needs none of it imports none of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
+    from django.db.models import Exists, QuerySet
+    from django.db.models.expressions import NegatedExpression
+
     from batchsite.accounts.models import User
     from jobs.models import Batch, Result
 
@@ -46,6 +49,23 @@ class Panel:
     data: Any
 
 
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """One more filter of a batch's results; `name` is its member of the address.
+
+    `choices` are what can be asked, as (value, words); it is offered where it `applies`
+    to the batch. `places` are the indexes of the results to look at for a value, in
+    their order, and None is all of them. `holds` is what is true of a wanted result.
+    """
+
+    name: str
+    label: str
+    choices: Sequence[tuple[str, str]]
+    applies: Callable[[Batch], bool]
+    places: Callable[[Batch, str], QuerySet[Any, int] | None]
+    holds: Callable[[str], Exists | NegatedExpression[Any]]
+
+
 # Modules with a tuple CHORES of jobs.chores.Chore.
 chore_modules: list[str] = []
 # Modules with OPERATIONS and SCHEMAS of the API's description, as jobs.api.schema has them.
@@ -60,12 +80,25 @@ home_tiles: list[str] = []
 result_panels: list[str] = []
 # Functions of (user, batch) that return a ResultAct, or None where it is not for them.
 result_acts: list[str] = []
+# Names of RowFilters.
+row_filters: list[str] = []
 
 
 def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
     """What that person may do with results of the batch, beside what jobs itself offers."""
     found = (_named(name)(user, batch) for name in result_acts)
     return [act for act in found if act is not None]
+
+
+def filters_of_rows() -> list[RowFilter]:
+    """What other apps filter results by."""
+    found: list[Any] = [import_string(name) for name in row_filters]
+    return found
+
+
+def row_filter(name: str) -> RowFilter:
+    """The filter of that name."""
+    return next(one for one in filters_of_rows() if one.name == name)
 
 
 def panels_beside(user: User, result: Result) -> list[Panel]:

@@ -11,10 +11,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from django.db.models import Case, F, Q, TextField, Value, When
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Length, Substr
 
+from . import extensions
 from .failures import Summary
 from .models import Batch, Result
 from .models.results import ResultQuerySet
@@ -58,7 +60,7 @@ class ResultFilter:
 
     Tokens are output tokens, times milliseconds, both ends included. `words` are looked
     for in `place`: "answers" (and errors), "requests" or "ids", in either case. `check`
-    is what a row check said.
+    is what a row check said; `more` are names and values of extensions.RowFilter.
     """
 
     outcome: str = ""
@@ -71,6 +73,7 @@ class ResultFilter:
     words: str = ""
     place: str = "answers"
     check: Wanted | None = None
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -171,14 +174,14 @@ def search(
         return _flagged(batch, check, after=after, limit=limit)
     base, is_indexed = wanted.indexed(batch)
     asked = wanted.scanned()
-    if not asked and not wanted.check:
+    if not asked and not wanted.check and not wanted.more:
         rows = list(_shown(base.filter(index__gt=after))[: limit + 1])
         more = len(rows) > limit
         rows = rows[:limit]
         return Found(rows, rows[-1].index if rows else after, not more)
     scan = _Scan(wanted, base, asked, limit)
     until = time.monotonic() + (seconds or MOST_SECONDS)
-    upper = _indexes(base) if is_indexed else _counting(batch)
+    upper = _indexes(base) if is_indexed else _others(batch, wanted)
     return scan.run(after, upper, until=until, most=most or MOST_ROWS)
 
 
@@ -234,6 +237,8 @@ class _Scan:
             some = self.base.filter(self.asked, index__gt=after, index__lte=end)
             if self.wanted.check:
                 some = filter_results(some, self.wanted.check)
+            for name, value in self.wanted.more:
+                some = some.filter(extensions.row_filter(name).holds(value))
             rows = list(_shown(some)[:READ_AT_ONCE])
             yield from rows
             if len(rows) < READ_AT_ONCE:
@@ -250,12 +255,23 @@ def _counting(batch: Batch) -> Callable[[int, int], int | None]:
     return upper
 
 
+def _others(batch: Batch, wanted: ResultFilter) -> Callable[[int, int], int | None]:
+    """Steps through what another app's filter has an index for; else through all."""
+    for name, value in wanted.more:
+        places = extensions.row_filter(name).places(batch, value)
+        if places is not None:
+            return _stepping(places)
+    return _counting(batch)
+
+
 def _indexes(base: ResultQuerySet) -> Callable[[int, int], int | None]:
     """Steps through the rows that an index leaves."""
+    return _stepping(base.order_by("index").values_list("index", flat=True))
 
+
+def _stepping(places: QuerySet[Any, int]) -> Callable[[int, int], int | None]:
     def upper(after: int, step: int) -> int | None:
-        places = base.filter(index__gt=after).order_by("index")
-        return max(places.values_list("index", flat=True)[:step], default=None)
+        return max(places.filter(index__gt=after)[:step], default=None)
 
     return upper
 
@@ -313,7 +329,7 @@ def count_words(batch: Batch, wanted: ResultFilter, failed: Sequence[Summary]) -
         return f"{batch.completed + batch.failed:,}"
     if wanted.check and wanted == ResultFilter(check=wanted.check):
         return _flagged_words(wanted.check)
-    if wanted.scanned() or wanted.check:
+    if wanted.scanned() or wanted.check or wanted.more:
         return ""
     if not wanted.finish_reason and not wanted.error_class:
         return f"{batch.failed:,}"

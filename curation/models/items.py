@@ -227,8 +227,17 @@ class Candidate(models.Model):
     result = models.ForeignKey(
         Result, models.SET_NULL, null=True, blank=True, related_name="candidates"
     )
+    # The index below begins with the batch.
     batch = models.ForeignKey(
-        Batch, models.SET_NULL, null=True, blank=True, related_name="candidates"
+        Batch,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="candidates",
+        db_index=False,
+    )
+    index = models.PositiveIntegerField(
+        default=0, help_text="The result's place in its batch."
     )
     batch_code = models.CharField(max_length=40)
     model = models.CharField(max_length=200)
@@ -238,6 +247,10 @@ class Candidate(models.Model):
 
     class Meta:
         ordering = ["place"]
+        indexes = [
+            # read by whoever filters a batch's results by their reviews
+            models.Index(fields=["batch", "index"], name="candidate_of_batch"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["version", "place"], name="candidate_place_once"

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from jobs import row_checks
+from jobs import extensions, row_checks
 from jobs.failures import summaries
 from jobs.models import Batch
 from jobs.result_search import FINISH_REASONS, ResultFilter
@@ -63,13 +63,18 @@ class ResultFilterForm(forms.Form):
     ms_max = _number("ms to")
 
     def __init__(self, query: QueryDict, *, batch: Batch) -> None:
+        added = extensions.filters_of_rows()
+        self.added = [one.name for one in added]
         known = {
             name: query[name]
-            for name in (*self.base_fields, "in", "check")
+            for name in (*self.base_fields, "in", "check", *self.added)
             if name in query
         }
         super().__init__(known)
         self.batch = batch
+        for one in added:
+            if one.name in known or one.applies(batch):
+                self.fields[one.name] = _choice(one.label, [("", "any"), *one.choices])
         if batch.check_count:
             self.fields["check"] = _choice("check", ())
             self._choose("check", self._checks())
@@ -85,7 +90,7 @@ class ResultFilterForm(forms.Form):
     @property
     def plain(self) -> list[forms.BoundField]:
         """The fields that are always open, in their order."""
-        names = ("q", "in", "outcome", "error", "finish", "check")
+        names = ("q", "in", "outcome", "error", "finish", "check", *self.added)
         return [self[name] for name in names if name in self.fields]
 
     @property
@@ -147,6 +152,7 @@ class ResultFilterForm(forms.Form):
             words=found["q"],
             place=found["in"] or "answers",
             check=row_checks.wanted_by(self.batch, found.get("check", "")),
+            more=tuple((name, found[name]) for name in self.added if found.get(name)),
         )
 
     def query(self, **over: object) -> str:
