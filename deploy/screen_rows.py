@@ -30,6 +30,7 @@ from jobs.models import (
     WorkerProcess,
 )
 
+from . import screen_reviews
 from .screen_past import history, measured, samples, swaps
 from .screen_texts import CHAT, LARGE, answer, batch_file, failure, request_of
 
@@ -72,7 +73,7 @@ def seed() -> dict[str, str]:
     for number, model in enumerate((LARGE, MIDDLE)):
         measured(models[model], (gpu0, gpu1)[number], 4200 - 2900 * number)
     swaps(gpu1, [SMALL, MIDDLE, SMALL, MIDDLE])
-    return {
+    return screen_reviews.seed(team, owner, reviews) | {
         "batch": reviews.public_id,
         "file": made.file(batch_file(1200), "reviews-december.jsonl").public_id,
     }

@@ -57,6 +57,9 @@ SHOTS = [
     Shot("submit-check", "/batches/new/files/{file}/"),
     Shot("models", "/models/"),
     Shot("engines", "/engines/"),
+    Shot("review", "/reviews/{queue}/review/"),
+    Shot("decide", "/reviews/{queue}/items/{torn}/"),
+    Shot("agreement", "/reviews/{queue}/agreement/"),
 ]
 
 
