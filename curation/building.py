@@ -13,11 +13,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from batchsite.accounts.models import User
+from jobs import auditing
 from jobs.models.engines import database_time
 from jobs.refusals import Refused
 from jobs.row_checks.parameters import bad
 
-from . import auditing
 from .datasets import build_version
 from .models import Dataset, DatasetBuild, ReviewQueue
 from .specs import Spec, check_spec

@@ -21,10 +21,10 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from jobs import disks, file_store, limits, outbox
+from jobs.auditing import note
 from jobs.models import BatchFile
-from jobs.row_checks.parameters import bad
+from jobs.row_checks.parameters import bad, title
 
-from .auditing import note
 from .duplicates import Duplicates
 from .examples import is_test
 from .models import Candidate, Dataset, DatasetBuild, DatasetVersion, ReviewQueue
@@ -32,7 +32,6 @@ from .parts import PARTS, Part, only_json_keeps
 from .personal import Redactor
 from .raw import Examples, judgements
 from .records import ALL, FORMATS, Accept, NotExported, Row, compared
-from .rubrics import read_name
 from .sources import Source, judged, marked
 from .specs import FEW_SHOT, RAW, Spec, check_spec
 
@@ -44,7 +43,7 @@ def create_dataset(
     *, team: Team, name: str, user: User | None, address: str | None = None
 ) -> Dataset:
     """A dataset without versions; Refused for a name that the team has."""
-    name = read_name("name", name)
+    name = title("name", name)
     try:
         with transaction.atomic():
             dataset = Dataset.objects.create(team=team, name=name, created_by=user)

@@ -14,14 +14,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from batchsite.accounts.models import User
-from jobs import row_checks
+from jobs import auditing, row_checks
 from jobs.models import Batch, Result
 from jobs.models.engines import database_time
 from jobs.refusals import Refused
 from jobs.result_search import ResultFilter, search
 from jobs.row_checks.parameters import bad
 
-from . import auditing, queues, sampling
+from . import queues, sampling
 from .models import Choosing, Feed, FeedRule, ReviewQueue
 from .models.feeds import MOST_SAMPLED
 

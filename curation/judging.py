@@ -20,14 +20,13 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from batchsite.accounts.models import User
-from jobs import disks, file_store, limits, submit
+from jobs import auditing, disks, file_store, limits, submit
 from jobs.answer_text import messages_of, parsed, text_of
 from jobs.models import BatchFile
 from jobs.refusals import Refused
 from jobs.row_checks.parameters import bad
 from jobs.uploads import SpooledUpload, size_limit
 
-from . import auditing
 from .models import (
     Candidate,
     ItemVersion,

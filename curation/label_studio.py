@@ -16,12 +16,13 @@ from xml.etree import ElementTree as ET
 from django.db import transaction
 
 from batchsite.accounts.models import User
+from jobs import auditing
 from jobs.answer_text import messages_of, parsed, text_of
 from jobs.api.parsers import is_storable
 from jobs.refusals import NotForThem, NotNow, Refused
 from jobs.row_checks.parameters import bad
 
-from . import auditing, reviewing
+from . import reviewing
 from .models import ItemVersion, Response, ReviewItem, ReviewQueue
 from .questions import VOTES, Question
 

@@ -18,10 +18,10 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from batchsite.accounts.permissions import user_may
 from jobs.answer_text import parsed, text_of
+from jobs.auditing import note
 from jobs.models import Batch, Result
-from jobs.row_checks.parameters import bad
+from jobs.row_checks.parameters import bad, title
 
-from .auditing import note
 from .models import (
     Candidate,
     ItemVersion,
@@ -32,7 +32,6 @@ from .models import (
     RubricVersion,
 )
 from .questions import read_answers
-from .rubrics import read_name
 
 ADDED_AT_ONCE = 100
 RANKED_MOST = 10
@@ -92,7 +91,7 @@ def create_queue(
     """
     if unknown := settings.keys() - SETTINGS:
         raise ValueError(f"No queue has {', '.join(sorted(unknown))}.")
-    name = read_name("name", name)
+    name = title("name", name)
     people = _reviewers(team, assignees)
     queue = ReviewQueue(
         team=team,
@@ -134,7 +133,7 @@ def change_queue(
     if unknown := changes.keys() - SETTINGS - {"name", "state"}:
         raise ValueError(f"No queue is changed in {', '.join(sorted(unknown))}.")
     if "name" in changes:
-        changes["name"] = read_name("name", changes["name"])
+        changes["name"] = title("name", changes["name"])
     people = None if assignees is None else _reviewers(queue.team, assignees)
     try:
         with transaction.atomic():

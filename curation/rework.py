@@ -17,11 +17,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from batchsite.accounts.models import User
-from jobs import retry
+from jobs import auditing, retry
 from jobs.models import Batch, Result
 from jobs.row_checks.parameters import bad
 
-from . import auditing
 from .models import (
     Candidate,
     ItemVersion,

@@ -11,14 +11,13 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
+from jobs.auditing import note
 from jobs.refusals import Refused
-from jobs.row_checks.parameters import bad, string
+from jobs.row_checks.parameters import bad, title
 
-from .auditing import note
 from .models import Rubric, RubricVersion
 from .questions import Question, read
 
-NAME_LENGTH = 100
 FORMAT = "batchsite.rubric"
 MEMBERS = ("format", "name", "questions", "version")
 
@@ -32,7 +31,7 @@ def create_rubric(
     address: str | None = None,
 ) -> Rubric:
     """A rubric with its first version; Refused for a name that the team has already."""
-    name = read_name("name", name)
+    name = title("name", name)
     try:
         with transaction.atomic():
             rubric = Rubric.objects.create(team=team, name=name, created_by=user)
@@ -87,7 +86,7 @@ def rename_rubric(
     *, rubric: Rubric, name: str, user: User | None, address: str | None = None
 ) -> None:
     """Give it another name; Refused for one that the team has already."""
-    name = read_name("name", name)
+    name = title("name", name)
     try:
         with transaction.atomic():
             Rubric.objects.filter(pk=rubric.pk).update(name=name)
@@ -130,17 +129,7 @@ def read_export(value: Any) -> tuple[str, list[Question]]:
             )
     if value.get("format", FORMAT) != FORMAT:
         raise bad("format", f"expected '{FORMAT}'.")
-    return read_name("name", value.get("name")), read(
-        "questions", value.get("questions")
-    )
-
-
-def read_name(param: str, value: Any) -> str:
-    """A name of 1 to 100 printable characters."""
-    name = string(param, value, NAME_LENGTH).strip()
-    if not name or not name.isprintable():
-        raise bad(param, "use printable characters.")
-    return name
+    return title("name", value.get("name")), read("questions", value.get("questions"))
 
 
 def _text(questions: Sequence[Question]) -> str:

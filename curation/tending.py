@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from batchsite.accounts.models import User
 from batchsite.accounts.permissions import user_may
+from jobs import auditing
 from jobs.row_checks.parameters import bad
 
-from . import auditing, resolving
+from . import resolving
 from .models import (
     Claim,
     Resolution,

@@ -11,8 +11,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from curation.ids import new_dataset_id
 from jobs.models import BatchFile
-
-from .owned import OwnedQuerySet
+from jobs.models.owned import OwnedQuerySet
 
 
 class DatasetQuerySet(OwnedQuerySet["Dataset"]):

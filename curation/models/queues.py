@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from curation.ids import new_queue_id
+from jobs.models.owned import OwnedQuerySet
 
-from .owned import OwnedQuerySet
 from .rubrics import RubricVersion
 
 MOST_OVERLAP = 20

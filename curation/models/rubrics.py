@@ -11,8 +11,7 @@ from django.utils import timezone
 from batchsite.accounts.models import Team, User
 from curation.ids import new_rubric_id
 from curation.questions import Question, read
-
-from .owned import OwnedQuerySet
+from jobs.models.owned import OwnedQuerySet
 
 
 class RubricQuerySet(OwnedQuerySet["Rubric"]):

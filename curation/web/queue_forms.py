@@ -17,6 +17,7 @@ from curation.models import Choosing, ReviewQueue, Rubric, RubricVersion
 from curation.models.feeds import MOST_SAMPLED
 from curation.models.queues import MOST_OVERLAP
 from curation.questions import read
+from jobs.row_checks.parameters import TITLE_LENGTH
 
 READY = "ready:"
 GUIDELINES_LENGTH = 50_000
@@ -59,7 +60,7 @@ class SettingsForm(forms.Form):
     """A queue's name and rules; what is left out stays as the model has it."""
 
     name = forms.CharField(
-        max_length=rubrics.NAME_LENGTH, widget=forms.TextInput(attrs=_box())
+        max_length=TITLE_LENGTH, widget=forms.TextInput(attrs=_box())
     )
     overlap = _number(1, MOST_OVERLAP, "People for each item")
     coverage = _number(

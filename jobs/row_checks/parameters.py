@@ -18,6 +18,7 @@ from .patterns import PATTERN_LENGTH, BadPattern, Pattern
 
 Read = Callable[[str, Any], Any]
 TEXT_LENGTH = 10_000
+TITLE_LENGTH = 100
 PHRASES_MOST = 50
 PHRASE_LENGTH = 200
 LARGEST = 100_000_000
@@ -40,6 +41,14 @@ def string(param: str, value: Any, longest: int) -> str:
         why = f"the string has {len(value):,} characters, {longest:,} are allowed."
         raise bad(param, why, "string_above_max_length")
     return value
+
+
+def title(param: str, value: Any) -> str:
+    """A name of 1 to 100 printable characters."""
+    name = string(param, value, TITLE_LENGTH).strip()
+    if not name or not name.isprintable():
+        raise bad(param, "use printable characters.")
+    return name
 
 
 def strings(param: str, value: Any, *, most: int, longest: int) -> list[str]:
