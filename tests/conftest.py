@@ -138,3 +138,16 @@ def make_batch(team: Team, owner: User, make_file: MakeFile) -> MakeBatch:
         return Batch.objects.create(**columns | over)
 
     return make
+
+
+@pytest.fixture
+def answered(make_batch: MakeBatch) -> Callable[..., Batch]:
+    """Makes a batch in which these texts were answered."""
+    from tests.web import rows
+
+    def make(*texts: str, **over: Any) -> Batch:
+        batch = make_batch(status="in_progress", total=len(texts), **over)
+        rows.answer(batch, [rows.chat(text) for text in texts])
+        return batch
+
+    return make

@@ -14,8 +14,6 @@ from curation import queues, rubrics
 from curation.models import ReviewQueue, Rubric
 from curation.questions import read
 from jobs.models import Batch
-from tests.conftest import MakeBatch
-from tests.web import rows
 
 GOOD_OR_BAD: list[dict[str, Any]] = [
     {"key": "verdict", "type": "label", "title": "It is", "options": ["good", "bad"]},
@@ -43,18 +41,6 @@ def rubric(team: Team) -> Rubric:
     return rubrics.create_rubric(
         team=team, name="Good or bad", questions=read("q", GOOD_OR_BAD), user=None
     )
-
-
-@pytest.fixture
-def answered(make_batch: MakeBatch) -> Callable[..., Batch]:
-    """Makes a batch in which these texts were answered."""
-
-    def make(*texts: str, **over: Any) -> Batch:
-        batch = make_batch(status="in_progress", total=len(texts), **over)
-        rows.answer(batch, [rows.chat(text) for text in texts])
-        return batch
-
-    return make
 
 
 @pytest.fixture
