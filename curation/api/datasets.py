@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from curation import building, datasets
 from curation.models import Dataset, DatasetBuild
 from curation.specs import Spec
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import cursor_of, page, page_limit
@@ -37,7 +38,7 @@ def dataset_collection(request: Request) -> Response:
     team = caller(request).team
     if request.method == "POST":
         body = body_of(request)
-        params.known_only(body, ("name",))
+        bodies.known_only(body, ("name",))
         made = datasets.create_dataset(
             team=team, name=plain.text(body, "name"), **who(request)
         )
@@ -75,7 +76,7 @@ def dataset_versions(request: Request, dataset_id: str) -> Response:
     """Have the next version made of what some queues resolved; a control worker does."""
     dataset = dataset_or_404(request, dataset_id)
     body = body_of(request)
-    params.known_only(body, VERSION)
+    bodies.known_only(body, VERSION)
     build = building.ask(
         dataset=dataset,
         queues=params.queues(dataset.team, body),
@@ -85,9 +86,9 @@ def dataset_versions(request: Request, dataset_id: str) -> Response:
     return Response(build_object(build))
 
 
-def _spec(body: params.Body) -> Spec:
+def _spec(body: bodies.Body) -> Spec:
     given: dict[str, Any] = {
-        name: params.truth(body, name)
+        name: bodies.truth(body, name)
         for name in ("redact", "pseudonyms")
         if body.get(name) is not None
     }
@@ -97,13 +98,13 @@ def _spec(body: params.Body) -> Spec:
     if body.get("file_format") is not None:
         given["file_format"] = plain.text(body, "file_format")
     if body.get("marks") is not None:
-        given["marks"] = params.obj(body, "marks")
+        given["marks"] = bodies.obj(body, "marks")
     if body.get("alike") is not None:
-        given["alike"] = params.number(body, "alike", least=0.5, most=1)
+        given["alike"] = bodies.number(body, "alike", least=0.5, most=1)
     return Spec(
         format=plain.text(body, "format"),
-        accept=params.obj(body, "accept") if body.get("accept") else {},
-        test_share=params.number(body, "test_share", least=0, most=0.9),
-        salt=params.loose_text(body, "salt", SALT_LENGTH),
+        accept=bodies.obj(body, "accept") if body.get("accept") else {},
+        test_share=bodies.number(body, "test_share", least=0, most=0.9),
+        salt=bodies.loose_text(body, "salt", SALT_LENGTH),
         **given,
     )

@@ -13,6 +13,7 @@ from curation import feeding, queues
 from curation.models import Choosing, Feed, FeedRule, ReviewQueue
 from curation.models.feeds import MOST_SAMPLED
 from jobs import row_checks
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import page_limit
@@ -46,12 +47,12 @@ def queue_feeds(request: Request, queue_id: str) -> Response:
 
 def _feed(request: Request, queue: ReviewQueue) -> Feed:
     body, team = body_of(request), caller(request).team
-    params.known_only(body, FEEDING)
-    beside = params.texts(body, "beside", most=queues.RANKED_MOST)
+    bodies.known_only(body, FEEDING)
+    beside = bodies.texts(body, "beside", most=queues.RANKED_MOST)
     how = plain.text(body, "how") if "how" in body else Choosing.ALL
     most = plain.integer("most", body.get("most", 100), least=1, most=MOST_SAMPLED)
-    batch = params.batch(team, body.get("batch_id"), "batch_id")
-    wanted, check = params.result_filter(body)
+    batch = bodies.batch(team, body.get("batch_id"), "batch_id")
+    wanted, check = bodies.result_filter(body)
     if check:
         asked = row_checks.wanted_by(batch, check)
         if asked is None:
@@ -61,9 +62,9 @@ def _feed(request: Request, queue: ReviewQueue) -> Feed:
         queue=queue,
         batch=batch,
         beside=[
-            params.batch(team, one, f"beside[{n}]") for n, one in enumerate(beside)
+            bodies.batch(team, one, f"beside[{n}]") for n, one in enumerate(beside)
         ],
-        rows=params.rows(body),
+        rows=bodies.rows(body),
         wanted=wanted,
         how=how,
         most=most,
@@ -85,17 +86,17 @@ def queue_rules(request: Request, queue_id: str) -> Response:
 
 def _rule(request: Request, queue: ReviewQueue) -> FeedRule:
     body = body_of(request)
-    params.known_only(body, RULE)
-    wanted, check = params.result_filter(body)
+    bodies.known_only(body, RULE)
+    wanted, check = bodies.result_filter(body)
     return feeding.add_rule(
         queue=queue,
         wanted=wanted,
         check=check,
         how=plain.text(body, "how") if "how" in body else Choosing.RANDOM,
         most=plain.integer("most", body.get("most", 100), least=1, most=MOST_SAMPLED),
-        model=params.loose_text(body, "model", 200),
-        tag=params.loose_text(body, "tag", 64),
-        endpoint=params.loose_text(body, "endpoint", 64),
+        model=bodies.loose_text(body, "model", 200),
+        tag=bodies.loose_text(body, "tag", 64),
+        endpoint=bodies.loose_text(body, "endpoint", 64),
         **who(request),
     )
 

@@ -19,6 +19,7 @@ from curation.models import (
 )
 from curation.models import Response as Judgement
 from curation.reviewing import Work
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import cursor_of, page_limit
@@ -90,7 +91,7 @@ def item_detail(request: Request, item_id: str) -> Response:
 
 def _change(request: Request, item: ReviewItem) -> None:
     body, by = body_of(request), who(request)
-    params.known_only(body, CHANGES)
+    bodies.known_only(body, CHANGES)
     about: dict[str, Any] = {"queue": item.queue, "items": [item], **by}
     if body.get("priority") is not None:
         most = tending.PRIORITY
@@ -102,25 +103,25 @@ def _change(request: Request, item: ReviewItem) -> None:
     if body.get("flagged") is not None:
         _flag(request, item, body)
     if body.get("gold") is not None:
-        if params.truth(body, "gold"):
+        if bodies.truth(body, "gold"):
             tending.make_gold(**about)
         else:
             tending.no_gold(**about)
     if body.get("excluded") is not None:
-        reason = params.loose_text(body, "reason", params.REASON_LENGTH)
-        if params.truth(body, "excluded"):
+        reason = bodies.loose_text(body, "reason", params.REASON_LENGTH)
+        if bodies.truth(body, "excluded"):
             tending.exclude(**about, reason=reason)
         else:
             tending.include(**about)
     standing.forget(item.queue)
 
 
-def _flag(request: Request, item: ReviewItem, body: params.Body) -> None:
+def _flag(request: Request, item: ReviewItem, body: bodies.Body) -> None:
     user = caller(request).user
-    if not params.truth(body, "flagged"):
+    if not bodies.truth(body, "flagged"):
         reviewing.unflag(item=item, user=user)
         return
-    reason = params.loose_text(body, "flag_reason", params.REASON_LENGTH)
+    reason = bodies.loose_text(body, "flag_reason", params.REASON_LENGTH)
     if not reason.strip():
         raise bad("flag_reason", "say what is wrong with the item.", "empty_string")
     assert item.version is not None
@@ -187,9 +188,9 @@ def item_responses(request: Request, item_id: str) -> Response:
 
 def _judge(request: Request, item: ReviewItem) -> Judgement:
     body, user = body_of(request), caller(request).user
-    params.known_only(body, JUDGEMENT)
+    bodies.known_only(body, JUDGEMENT)
     version = _version(item, body)
-    answers = params.obj(body, "answers")
+    answers = bodies.obj(body, "answers")
     state = plain.text(body, "state") if "state" in body else "submitted"
     plain.one_of("state", state, Judgement.State.values)
     keep = reviewing.submit if state == "submitted" else reviewing.save_draft
@@ -200,7 +201,7 @@ def _judge(request: Request, item: ReviewItem) -> Judgement:
     return response
 
 
-def _version(item: ReviewItem, body: params.Body) -> ItemVersion:
+def _version(item: ReviewItem, body: bodies.Body) -> ItemVersion:
     """The version that the body names; the newest one where it names none."""
     assert item.version is not None
     if body.get("version") is None:
@@ -219,11 +220,11 @@ def item_skip(request: Request, item_id: str) -> Response:
     """Never give this version to the key's person again."""
     item = item_or_404(request, item_id)
     body = body_of(request)
-    params.known_only(body, ("reason", "version"))
+    bodies.known_only(body, ("reason", "version"))
     reviewing.skip(
         version=_version(item, body),
         user=caller(request).user,
-        reason=params.loose_text(body, "reason", params.REASON_LENGTH),
+        reason=bodies.loose_text(body, "reason", params.REASON_LENGTH),
     )
     return _shown(request, item_id)
 
@@ -241,20 +242,20 @@ def item_resolution(request: Request, item_id: str) -> Response:
         standing.forget(item.queue)
         return _shown(request, item_id)
     body = body_of(request)
-    params.known_only(body, ("response_id", "answers", "note"))
+    bodies.known_only(body, ("response_id", "answers", "note"))
     given = body.get("answers")
     resolving.decide(
         item=item,
         user=caller(request).user,
         chosen=_chosen(item, body),
-        answers=None if given is None else params.obj(body, "answers"),
-        note=params.loose_text(body, "note", params.NOTE_LENGTH),
+        answers=None if given is None else bodies.obj(body, "answers"),
+        note=bodies.loose_text(body, "note", params.NOTE_LENGTH),
     )
     standing.forget(item.queue)
     return _shown(request, item_id)
 
 
-def _chosen(item: ReviewItem, body: params.Body) -> Judgement | None:
+def _chosen(item: ReviewItem, body: bodies.Body) -> Judgement | None:
     if body.get("response_id") is None:
         return None
     digits = plain.text(body, "response_id").removeprefix("response_")

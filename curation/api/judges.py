@@ -9,13 +9,13 @@ from rest_framework.response import Response
 
 from curation import judge_scores, judging
 from curation.models import JudgeRun
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import scope
 from jobs.api.paging import page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 
-from . import params
 from .found import JUDGE_RUN, judge_run_or_404, key_of, queue_or_404, who
 from .objects import judge_run_object
 
@@ -27,13 +27,13 @@ def judge_runs(request: Request, queue_id: str) -> Response:
     queue = queue_or_404(request, queue_id)
     if request.method == "POST":
         body = body_of(request)
-        params.known_only(body, ("model", "most", "words"))
+        bodies.known_only(body, ("model", "most", "words"))
         most = body.get("most", judging.USUAL_ITEMS)
         run = judging.ask(
             queue=queue,
             model=plain.text(body, "model"),
             most=plain.integer("most", most, least=1, most=judging.MOST_ITEMS),
-            words=params.loose_text(body, "words", judging.WORDS_LENGTH),
+            words=bodies.loose_text(body, "words", judging.WORDS_LENGTH),
             **who(request),
         )
         return Response(judge_run_object(run, None))

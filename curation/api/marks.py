@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from curation import marking
 from curation.models import Mark
 from curation.models.marks import BEST
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import page_limit
@@ -19,8 +20,6 @@ from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object, unix
 from jobs.models import Result
 from jobs.row_checks.parameters import bad
-
-from . import params
 
 
 @api_view(["GET", "POST"])
@@ -59,8 +58,8 @@ def _key(after: str) -> int:
 
 def _mark(request: Request) -> Response:
     body, key = body_of(request), caller(request)
-    params.known_only(body, ("batch_id", "custom_id", *marking.MEMBERS))
-    batch = params.batch(key.team, body.get("batch_id"), "batch_id")
+    bodies.known_only(body, ("batch_id", "custom_id", *marking.MEMBERS))
+    batch = bodies.batch(key.team, body.get("batch_id"), "batch_id")
     name = plain.text(body, "custom_id", longest=512)
     rows = Result.objects.filter(
         batch=batch, outcome="completed", request__custom_id=name

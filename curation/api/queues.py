@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from curation import label_studio, quality, queues, rework, standing
 from curation.models import ReviewItem, ReviewQueue
-from jobs.api import batch_params
+from jobs.api import batch_params, bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.batches import shown as shown_batch
@@ -49,7 +49,7 @@ def queue_collection(request: Request) -> Response:
 def _create(request: Request) -> Response:
     body, team = body_of(request), caller(request).team
     known = ("name", "kind", "rubric_id", "assignees", *params.SETTINGS)
-    params.known_only(body, known)
+    bodies.known_only(body, known)
     queue = queues.create_queue(
         team=team,
         name=plain.text(body, "name"),
@@ -73,7 +73,7 @@ def queue_detail(request: Request, queue_id: str) -> Response:
     queue = queue_or_404(request, queue_id)
     if request.method == "POST":
         body = body_of(request)
-        params.known_only(body, ("name", "state", "assignees", *params.SETTINGS))
+        bodies.known_only(body, ("name", "state", "assignees", *params.SETTINGS))
         changes: dict[str, Any] = params.settings(body)
         if body.get("name") is not None:
             changes["name"] = plain.text(body, "name")
@@ -114,7 +114,7 @@ def label_studio_tasks(request: Request, queue_id: str) -> HttpResponseBase:
             content_type="application/json",
         )
     body = body_of(request)
-    params.known_only(body, ("file_id",))
+    bodies.known_only(body, ("file_id",))
     content = params.json_file(caller(request).team, body, "file_id")
     taken = label_studio.take(queue, content, **who(request))
     standing.forget(queue)
@@ -144,8 +144,8 @@ def queue_rework(request: Request, queue_id: str) -> Response:
     """Run items' requests once more, changed; their answers become new versions."""
     queue = queue_or_404(request, queue_id)
     body = body_of(request)
-    params.known_only(body, REWORK)
-    ids = params.texts(body, "item_ids", most=params.ITEMS_MOST)
+    bodies.known_only(body, REWORK)
+    ids = bodies.texts(body, "item_ids", most=params.ITEMS_MOST)
     items = ReviewItem.objects.filter(queue=queue, public_id__in=ids)
     if items.count() < len(ids):
         raise bad("item_ids", "some are no items of this queue.")
@@ -156,7 +156,7 @@ def queue_rework(request: Request, queue_id: str) -> Response:
     made = rework.rework(
         queue=queue,
         items=list(items.select_related("version")),
-        note=params.loose_text(body, "note", params.NOTE_LENGTH),
+        note=bodies.loose_text(body, "note", params.NOTE_LENGTH),
         **who(request),
         **changes,
     )

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from curation import rubrics
 from curation.models import Rubric
 from curation.questions import read
+from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.paging import cursor_of, page, page_limit
@@ -18,7 +19,6 @@ from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 from jobs.row_checks.parameters import bad
 
-from . import params
 from .found import rubric_or_404, who
 from .objects import rubric_object
 
@@ -32,7 +32,7 @@ def rubric_collection(request: Request) -> Response:
     team = caller(request).team
     if request.method == "POST":
         body = body_of(request)
-        params.known_only(body, FIELDS)
+        bodies.known_only(body, FIELDS)
         rubric = rubrics.create_rubric(
             team=team,
             name=plain.text(body, "name"),
@@ -70,7 +70,7 @@ def rubric_detail(request: Request, rubric_id: str) -> Response:
 
 def _change(request: Request, rubric: Rubric) -> None:
     body, by = body_of(request), who(request)
-    params.known_only(body, (*FIELDS, "archived"))
+    bodies.known_only(body, (*FIELDS, "archived"))
     with transaction.atomic():
         if body.get("name") is not None:
             name = plain.text(body, "name")
@@ -79,5 +79,5 @@ def _change(request: Request, rubric: Rubric) -> None:
             questions = read("questions", body["questions"])
             rubrics.change_rubric(rubric=rubric, questions=questions, **by)
         if body.get("archived") is not None:
-            archived = params.truth(body, "archived")
+            archived = bodies.truth(body, "archived")
             rubrics.archive_rubric(rubric=rubric, archived=archived, **by)

@@ -16,6 +16,7 @@ from curation.models.marks import BEST
 from curation.models.queues import MOST_OVERLAP
 from curation.questions import FORMATS, GOALS, KINDS, QUESTIONS_MOST
 from curation.specs import ALL_FORMATS as ROWS
+from jobs.api.bodies import LATEST
 from jobs.api.schema.objects import (
     ANYTHING,
     BOOLEAN,
@@ -33,7 +34,7 @@ from jobs.api.schema.objects import (
 )
 from jobs.models import Batch
 
-from ..params import GUIDELINES_LENGTH, LATEST
+from ..params import GUIDELINES_LENGTH
 
 NUMBER: Schema = {"type": "number"}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
