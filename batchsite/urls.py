@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
+from benchmarks.api.urls import benchmark_api_urls
 from curation.api.urls import curation_api_urls
 from curation.web.urls import (
     dataset_urls,
@@ -23,6 +24,7 @@ admin.autodiscover()
 urlpatterns = [
     path("admin/", admin.site.urls),
     # Before the rest of the API, which knows no other path.
+    path("v1/benchmarks/", include(benchmark_api_urls)),
     path("v1/curation/", include(curation_api_urls)),
     path("v1/", include(api_urls)),
     path("", include(account_urls)),

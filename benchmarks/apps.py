@@ -3,8 +3,14 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from jobs import extensions
+
 
 class BenchmarksConfig(AppConfig):
     name = "benchmarks"
     label = "benchmarks"
     verbose_name = "Benchmarks"
+
+    def ready(self) -> None:
+        """Join the batch service."""
+        extensions.api_schemas.append("benchmarks.api.schema")

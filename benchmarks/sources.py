@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from django.core.files.storage import default_storage
 
@@ -30,11 +31,25 @@ LOOKED_AT = 20_000
 READ_AT_ONCE = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Items, what is asked of those that ask nothing, and what a version says of it."""
+
+    items: Iterable[Item]
+    about: dict[str, Any]
+    metrics: Sequence[Metric] = ()
+
+
 # --- files
 
 
-def of_file(file: BatchFile) -> Iterator[Item]:
-    """The items of a team's file; Refused names the line that is none."""
+def of_file(file: BatchFile) -> Source:
+    """The items of a team's file; Refused, as they are read, names the line that is none."""
+    about = {"kind": "file", "file_id": file.public_id, "filename": file.filename}
+    return Source(_lines_of(file), {**about, "sha256": file.sha256})
+
+
+def _lines_of(file: BatchFile) -> Iterator[Item]:
     try:
         content = default_storage.open(file.storage_name)
     except FileNotFoundError:
@@ -52,7 +67,7 @@ def of_results(
     *,
     most: int,
     with_reference: bool,
-) -> list[Item]:
+) -> Source:
     """A sample of a batch's requests; the same one whenever it is drawn.
 
     With `with_reference` what was answered then is what answers are compared with; only
@@ -74,7 +89,13 @@ def of_results(
                 found.append(item)
     if not found:
         raise Refused("No row of the batch can be taken.", param="batch_id")
-    return sorted(found, key=lambda item: item.custom_id)
+    about = {
+        "kind": "batch",
+        "batch_id": batch.public_id,
+        "model": batch.model,
+        "with_reference": with_reference,
+    }
+    return Source(sorted(found, key=lambda item: item.custom_id), about)
 
 
 def _matching(batch: Batch, wanted: ResultFilter) -> list[int]:
@@ -162,8 +183,10 @@ def ready(slug: str) -> Ready:
     raise bad("ready", f"none of {known} is named so.")
 
 
-def ready_items(slug: str) -> list[Item]:
-    """Its items."""
-    name = f"{ready(slug).slug}.jsonl"
-    with files("benchmarks").joinpath("ready", name).open("rb") as stream:
-        return list(item_lines.read(stream))
+def of_ready(slug: str) -> Source:
+    """Its items, and what is asked of them."""
+    one = ready(slug)
+    stored = files("benchmarks").joinpath("ready", f"{one.slug}.jsonl")
+    with stored.open("rb") as stream:
+        items = list(item_lines.read(stream))
+    return Source(items, {"kind": "ready", "ready": one.slug}, one.metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,6 +20,7 @@ from jobs.row_checks.parameters import bad, title
 from .item_lines import Item
 from .models import Suite, SuiteItem, SuiteVersion
 from .scoring import Metric
+from .sources import Source
 
 WRITTEN_AT_ONCE = 500
 MOST_VERSIONS = 1000
@@ -29,22 +30,21 @@ def create_suite(
     *,
     team: Team,
     name: str,
-    items: Iterable[Item],
-    metrics: Sequence[Metric] = (),
-    source: dict[str, Any],
+    source: Source,
+    metrics: Sequence[Metric] | None = None,
     user: User | None,
     address: str | None = None,
 ) -> Suite:
     """A suite with its first version; Refused for a name that the team has already.
 
-    `metrics` are asked of items that have none of their own; `source` says in JSON where
-    the items are from. All of it is there, or nothing.
+    `metrics` are asked of items that have none of their own, instead of the source's.
+    All of it is there, or nothing.
     """
     name = title("name", name)
     try:
         with transaction.atomic():
             suite = Suite.objects.create(team=team, name=name, created_by=user)
-            version = _write(suite, 1, items, metrics, source, user)
+            version = _write(suite, 1, source, metrics, user)
             note("suite.create", suite, user, address, items=version.count)
     except IntegrityError:
         if not Suite.objects.filter(team=team, name=name).exists():
@@ -56,9 +56,8 @@ def create_suite(
 def add_version(
     *,
     suite: Suite,
-    items: Iterable[Item],
-    metrics: Sequence[Metric] = (),
-    source: dict[str, Any],
+    source: Source,
+    metrics: Sequence[Metric] | None = None,
     user: User | None,
     address: str | None = None,
 ) -> SuiteVersion:
@@ -69,7 +68,7 @@ def add_version(
         latest = suite.latest
         if latest.number >= MOST_VERSIONS:
             raise bad("suite", f"a suite has {MOST_VERSIONS:,} versions at most.")
-        version = _write(suite, latest.number + 1, items, metrics, source, user)
+        version = _write(suite, latest.number + 1, source, metrics, user)
         if version.sha256 == latest.sha256:
             version.delete()
             return latest
@@ -92,22 +91,22 @@ def archive_suite(
 def _write(
     suite: Suite,
     number: int,
-    items: Iterable[Item],
-    metrics: Sequence[Metric],
-    source: dict[str, Any],
+    source: Source,
+    metrics: Sequence[Metric] | None,
     user: User | None,
 ) -> SuiteVersion:
-    asked = json.dumps([metric.as_json() for metric in metrics])
+    wanted = source.metrics if metrics is None else metrics
+    asked = json.dumps([metric.as_json() for metric in wanted])
     version = SuiteVersion.objects.create(
         suite=suite,
         number=number,
         count=0,
         metrics_text=asked,
-        source_text=json.dumps(source),
+        source_text=json.dumps(source.about),
         created_by=user,
     )
     digest = hashlib.sha256(asked.encode())
-    coming = iter(items)
+    coming = iter(source.items)
     while some := list(islice(coming, WRITTEN_AT_ONCE)):
         version.url = some[0].url
         rows = [

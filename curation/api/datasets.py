@@ -15,12 +15,13 @@ from curation.specs import Spec
 from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
+from jobs.api.found import who
 from jobs.api.paging import cursor_of, page, page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 
 from . import params
-from .found import dataset_or_404, who
+from .found import dataset_or_404
 from .objects import build_object, dataset_object
 
 VERSION = (

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,17 +10,16 @@ from rest_framework.response import Response
 from curation import feeding, queues
 from curation.models import Choosing, Feed, FeedRule, ReviewQueue
 from curation.models.feeds import MOST_SAMPLED
-from jobs import row_checks
 from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
+from jobs.api.found import key_of, who
 from jobs.api.paging import page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
-from jobs.row_checks.parameters import bad
 
 from . import params
-from .found import FEED, key_of, queue_or_404, rule_or_404, who
+from .found import FEED, queue_or_404, rule_or_404
 from .objects import feed_object, rule_object
 
 FEEDING = ("batch_id", "beside", "rows", "filter", "how", "most", "assigned_to")
@@ -52,12 +49,6 @@ def _feed(request: Request, queue: ReviewQueue) -> Feed:
     how = plain.text(body, "how") if "how" in body else Choosing.ALL
     most = plain.integer("most", body.get("most", 100), least=1, most=MOST_SAMPLED)
     batch = bodies.batch(team, body.get("batch_id"), "batch_id")
-    wanted, check = bodies.result_filter(body)
-    if check:
-        asked = row_checks.wanted_by(batch, check)
-        if asked is None:
-            raise bad("filter.check", "the batch has no such check; see NAME:failed.")
-        wanted = replace(wanted, check=asked)
     return feeding.ask(
         queue=queue,
         batch=batch,
@@ -65,7 +56,7 @@ def _feed(request: Request, queue: ReviewQueue) -> Feed:
             bodies.batch(team, one, f"beside[{n}]") for n, one in enumerate(beside)
         ],
         rows=bodies.rows(body),
-        wanted=wanted,
+        wanted=bodies.filter_of(body, batch),
         how=how,
         most=most,
         assigned_to=params.one_person(team, body, "assigned_to"),

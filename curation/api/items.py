@@ -22,13 +22,14 @@ from curation.reviewing import Work
 from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
+from jobs.api.found import who
 from jobs.api.paging import cursor_of, page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 from jobs.row_checks.parameters import bad
 
 from . import params
-from .found import item_or_404, queue_or_404, who
+from .found import item_or_404, queue_or_404
 from .objects import item_object, response_object, work_object
 
 ITEMS_MOST = 100

@@ -12,11 +12,12 @@ from curation.models import JudgeRun
 from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import scope
+from jobs.api.found import key_of, who
 from jobs.api.paging import page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 
-from .found import JUDGE_RUN, judge_run_or_404, key_of, queue_or_404, who
+from .found import JUDGE_RUN, judge_run_or_404, queue_or_404
 from .objects import judge_run_object
 
 

@@ -16,13 +16,14 @@ from jobs.api import batch_params, bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
 from jobs.api.batches import shown as shown_batch
+from jobs.api.found import who
 from jobs.api.paging import cursor_of, page, page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 from jobs.row_checks.parameters import bad
 
 from . import params
-from .found import queue_or_404, who
+from .found import queue_or_404
 from .objects import agreement_object, queue_object
 
 REWORK = ("item_ids", "model", "body", "system_prompt", "note")

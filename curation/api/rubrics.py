@@ -14,12 +14,13 @@ from curation.questions import read
 from jobs.api import bodies
 from jobs.api import params as plain
 from jobs.api.auth import caller, scope
+from jobs.api.found import who
 from jobs.api.paging import cursor_of, page, page_limit
 from jobs.api.parsers import body_of
 from jobs.api.serializers import list_object
 from jobs.row_checks.parameters import bad
 
-from .found import rubric_or_404, who
+from .found import rubric_or_404
 from .objects import rubric_object
 
 FIELDS = ("name", "questions")

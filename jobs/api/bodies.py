@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from batchsite.accounts.models import Team
+from jobs import row_checks
 from jobs.models import Batch, BatchFile
 from jobs.result_search import FINISH_REASONS, ResultFilter
 from jobs.row_checks.parameters import bad
@@ -116,6 +118,17 @@ def result_filter(body: Body) -> tuple[ResultFilter, str]:
             params.one_of(f"filter.{name}", found[name], allowed)
     check = found.pop("check", "")
     return ResultFilter(**found), check
+
+
+def filter_of(body: Body, batch: Batch) -> ResultFilter:
+    """The same for a batch that is known, whose checks are, too."""
+    wanted, check = result_filter(body)
+    if not check:
+        return wanted
+    asked = row_checks.wanted_by(batch, check)
+    if asked is None:
+        raise bad("filter.check", "the batch has no such check; name it NAME:failed.")
+    return replace(wanted, check=asked)
 
 
 def _word(given: Body, name: str) -> str:

@@ -16,6 +16,8 @@ from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
+from benchmarks import suites
+from benchmarks.sources import of_ready
 from curation import datasets, feeding, queues, rubrics
 from curation.models import JudgeRun
 from curation.questions import read
@@ -183,7 +185,7 @@ def home(user: User) -> Team:
 
 
 def _curated(batch: Batch, owner: User) -> dict[str, str]:
-    """A queue of the batch's answers with what belongs to it, and a dataset."""
+    """A queue of the batch's answers with what belongs to it, a dataset, and a suite."""
     asked = [{"key": "good", "type": "boolean", "title": "Is it good?"}]
     rubric = rubrics.create_rubric(
         team=batch.team, name="Good", questions=read("q", asked), user=owner
@@ -200,7 +202,11 @@ def _curated(batch: Batch, owner: User) -> dict[str, str]:
     dataset = datasets.create_dataset(team=batch.team, name="Good ones", user=owner)
     item = queue.items.get().public_id
     run = JudgeRun.objects.create(queue=queue, batch=batch, model="tiny", items=1)
+    source = of_ready("arithmetic")
+    suite = suites.create_suite(team=batch.team, name="Sums", source=source, user=owner)
     return {
+        "suite_id": suite.public_id,
+        "suites/code": suite.public_id,
         "reviews/code": queue.public_id,
         "queue_id": queue.public_id,
         "rule_id": f"rule_{rule.pk}",

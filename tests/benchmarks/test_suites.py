@@ -17,6 +17,7 @@ from benchmarks import item_lines, sources, suites
 from benchmarks.item_lines import Item
 from benchmarks.models import Suite, SuiteItem
 from benchmarks.scoring import score
+from benchmarks.sources import Source
 from jobs.models import Batch
 from jobs.refusals import Refused
 from jobs.result_search import ResultFilter
@@ -149,10 +150,13 @@ def test_no_object_does_more_than_be_refused(row: Any) -> None:
 # --- versions
 
 
+def source(*rows: Any) -> Source:
+    return Source(item_lines.read(lines(*rows)), {"kind": "file"})
+
+
 def made(team: Team, *rows: Any, **over: Any) -> Suite:
-    given: dict[str, Any] = {"name": "Sums", "source": {"kind": "file"}, "user": None}
-    items = item_lines.read(lines(*rows))
-    return suites.create_suite(team=team, items=items, **given | over)
+    given: dict[str, Any] = {"name": "Sums", "source": source(*rows), "user": None}
+    return suites.create_suite(team=team, **given | over)
 
 
 @pytest.mark.django_db
@@ -164,8 +168,7 @@ def test_versions_stay_and_equal_ones_are_one(team: Team, owner: User) -> None:
     def again(*rows: Any) -> int:
         return suites.add_version(
             suite=suite,
-            items=item_lines.read(lines(*rows)),
-            source={"kind": "file"},
+            source=source(*rows),
             user=owner,
         ).number
 
@@ -202,10 +205,8 @@ def test_an_export_makes_the_same_items_elsewhere(
     suite = made(team, *rows, metrics=sources.ready("arithmetic").metrics)
     content = b"".join(suites.as_lines(suite.latest))
     assert "ä 3".encode() in content
-    items = item_lines.read(io.BytesIO(content))
-    copy = suites.create_suite(
-        team=other_team, name="Copy", items=items, source={"kind": "file"}, user=None
-    )
+    again = Source(item_lines.read(io.BytesIO(content)), {"kind": "file"})
+    copy = suites.create_suite(team=other_team, name="Copy", source=again, user=None)
     here, there = suite.latest.items.all(), copy.latest.items.all()
     for mine, theirs in zip(here, there, strict=True):
         assert mine.as_line()["body"] == theirs.as_line()["body"]
@@ -230,7 +231,10 @@ def test_suites_are_archived_and_restored(team: Team) -> None:
 @pytest.mark.django_db
 def test_a_file_of_the_team_is_a_source(make_file: MakeFile) -> None:
     file = make_file(b'{"input": "a"}\n{"input": "b"}\n')
-    assert [item.custom_id for item in sources.of_file(file)] == ["item-1", "item-2"]
+    assert [item.custom_id for item in sources.of_file(file).items] == [
+        "item-1",
+        "item-2",
+    ]
 
 
 @pytest.mark.django_db
@@ -240,7 +244,8 @@ def test_rows_of_a_batch_are_replayed(answered: Callable[..., Batch]) -> None:
     def replay(most: int, **over: Any) -> list[Item]:
         given: dict[str, Any] = {"with_reference": True}
         wanted = over.pop("wanted", ResultFilter())
-        return sources.of_results(batch, wanted, most=most, **given | over)
+        found = sources.of_results(batch, wanted, most=most, **given | over)
+        return list(found.items)
 
     some = replay(10)
     assert len(some) == 10
@@ -260,7 +265,7 @@ def test_rows_of_a_batch_are_replayed(answered: Callable[..., Batch]) -> None:
 
 @pytest.mark.parametrize("slug", [one.slug for one in sources.READY])
 def test_each_suite_that_ships_can_be_answered_rightly(slug: str) -> None:
-    items = sources.ready_items(slug)
+    items = list(sources.of_ready(slug).items)
     assert 25 <= len(items) <= 60
     assert all(item.tags for item in items)
     assert len({json.dumps(item.body) for item in items}) == len(items)
@@ -300,6 +305,8 @@ FOLLOWED = [
 
 
 def test_each_instruction_can_be_followed() -> None:
-    for item, text in zip(sources.ready_items("instructions"), FOLLOWED, strict=True):
+    for item, text in zip(
+        sources.of_ready("instructions").items, FOLLOWED, strict=True
+    ):
         assert item.metrics
         assert [score(m, text, None) for m in item.metrics] == [1], item.custom_id

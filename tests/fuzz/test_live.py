@@ -88,7 +88,11 @@ def known(web: WebServer) -> dict[str, str]:
             f"/curation/queues/{queue['id']}/judge_runs", json={"model": "tiny"}
         ).json()
         rule = http.post(f"/curation/queues/{queue['id']}/rules", json={}).json()
+        suite = http.post(
+            "/benchmarks/suites", json={"name": "Sums", "ready": "arithmetic"}
+        ).json()
     return {
+        "suite_id": suite["id"],
         "file_id": file["id"],
         "batch_id": batch["id"],
         "upload_id": upload["id"],

@@ -16,6 +16,7 @@ from curation.models.marks import BEST
 from curation.parts import PARTS
 from curation.specs import ALL_FORMATS as ROWS
 from curation.tending import PRIORITY
+from jobs.api.schema.filters import RESULT_FILTER
 from jobs.api.schema.objects import (
     ANYTHING,
     BOOLEAN,
@@ -32,7 +33,6 @@ from jobs.api.schema.objects import (
     text,
     whole,
 )
-from jobs.result_search import FINISH_REASONS
 
 from ..params import ITEMS_MOST, NOTE_LENGTH, REASON_LENGTH
 from .answered import (
@@ -57,14 +57,6 @@ from .answered import (
     WORK,
 )
 
-FILTER = some(
-    outcome=one_of(("completed", "failed")),
-    error_class=text(200, least=1),
-    finish_reason=one_of(FINISH_REASONS),
-    words=text(200, least=1),
-    place=one_of(("answers", "requests", "ids")),
-    check=noted("NAME:failed of a row check; :failed of any.", text(200, least=1)),
-)
 SCHEMAS: dict[str, Schema] = {
     "AskJudge": obj(
         "model",
@@ -192,7 +184,7 @@ SCHEMAS: dict[str, Schema] = {
         model=noted("Only batches of it; empty: of any.", text(200)),
         tag=text(64),
         endpoint=text(64),
-        filter=or_null(FILTER),
+        filter=or_null(RESULT_FILTER),
         how=one_of([one for one in Choosing.values if one != Choosing.DISAGREEMENT]),
         most=whole(1, MOST_SAMPLED),
     ),
@@ -211,7 +203,7 @@ SCHEMAS: dict[str, Schema] = {
         batch_id=text(least=1),
         beside=noted("Batches to compare with, by id.", or_null(array(text(least=1)))),
         rows=noted("Indexes of results; else `filter`.", or_null(array(COUNT))),
-        filter=or_null(FILTER),
+        filter=or_null(RESULT_FILTER),
         how=one_of(Choosing.values),
         most=whole(1, MOST_SAMPLED),
         assigned_to=or_null(EMAIL),
