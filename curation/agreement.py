@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
+from jobs.statistics import Interval
+
 Value = Hashable
 Unit = Mapping[str, Value]
 # The values of one unit, sorted: what alpha depends on.
@@ -42,14 +44,6 @@ class Weights(StrEnum):
     NONE = "none"
     LINEAR = "linear"
     QUADRATIC = "quadratic"
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Bounds that hold with 95 %."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from statistics import NormalDist
 
-from .agreement import Interval
+from jobs.statistics import Interval, fair_coin, wilson
 
-# Of 95 %, two-sided.
-Z = NormalDist().inv_cdf(0.975)
 MOST_ROUNDS = 10_000
 CLOSE_ENOUGH = 1e-10
-# Above so many, the exact test is replaced by its normal limit.
-MOST_EXACT = 1000
 # Of each one against each other, ties as halves.
 Wins = dict[str, defaultdict[str, float]]
 
@@ -76,23 +70,6 @@ class Strength:
     votes: int
 
 
-def wilson(successes: float, count: int) -> Interval:
-    """The 95 % interval of a share; ValueError without any count.
-
-    Wilson, E. B. (1927). Probable inference, the law of succession, and statistical
-    inference. Journal of the American Statistical Association 22(158), 209-212.
-    """
-    if count <= 0:
-        raise ValueError("A share needs a count.")
-    share, square = successes / count, Z * Z
-    middle = share + square / (2 * count)
-    half = Z * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    scale = 1 + square / count
-    return Interval(
-        max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
-    )
-
-
 def win_rates(votes: Iterable[Vote]) -> list[WinRate]:
     """Each two that were compared, by name."""
     found: dict[tuple[str, str], Counter[str | None]] = {}
@@ -130,30 +107,6 @@ def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
     left = sum(vote.winner == vote.left for vote in decided)
     count = len(decided)
     return PositionBias(left, count - left, left / count, fair_coin(left, count))
-
-
-def fair_coin(heads: int, count: int) -> float:
-    """How likely a fair coin falls at least as unevenly; 0 to 1."""
-    fewer = min(heads, count - heads)
-    if 2 * fewer == count:
-        return 1.0
-    if count > MOST_EXACT:
-        distance = (count / 2 - fewer - 0.5) / math.sqrt(count / 4)
-        return 2 * (1 - NormalDist().cdf(distance))
-    tail = sum(math.comb(count, n) for n in range(fewer + 1))
-    # Of whole numbers: both are too large for floats.
-    return min(float(Fraction(2 * tail, 1 << count)), 1.0)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """How likely two shares of the same items differ so much by chance; 0 to 1.
-
-    The exact test of the items in which only one of both succeeded. McNemar, Q. (1947).
-    Note on the sampling error of the difference between correlated proportions or
-    percentages. Psychometrika 12, 153-157.
-    """
-    count = only_first + only_second
-    return fair_coin(only_first, count) if count else 1.0
 
 
 def bradley_terry(votes: Sequence[Vote]) -> list[Strength] | None:

@@ -17,9 +17,10 @@ from typing import Any
 from django.db.models import F
 
 from batchsite.accounts.models import User
+from jobs.statistics import Interval
 
 from . import agreement, gold, preferences
-from .agreement import Interval, Pair, Unit
+from .agreement import Pair, Unit
 from .models import Candidate, Resolution, Response, ReviewItem, ReviewQueue
 from .preferences import PositionBias, Strength, Vote, WinRate
 from .questions import Question

@@ -27,7 +27,7 @@ os.environ["LOG_LEVEL"] = "WARNING"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "batchsite.settings")
 
 from curation.examples import Example, with_examples  # noqa: E402 - needs the path above
-from curation.preferences import mcnemar  # noqa: E402 - as above
+from jobs.statistics import mcnemar  # noqa: E402 - as above
 from tests.e2e.client import Running, start_up  # noqa: E402 - as above
 from tests.site import Site, wait_for  # noqa: E402 - as above
 

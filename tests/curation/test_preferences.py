@@ -8,12 +8,10 @@ import pytest
 from curation.preferences import (
     Vote,
     bradley_terry,
-    fair_coin,
-    mcnemar,
     position_bias,
-    wilson,
     win_rates,
 )
+from jobs.statistics import fair_coin, mcnemar, wilson
 
 
 @pytest.mark.parametrize(
