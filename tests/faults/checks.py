@@ -12,9 +12,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jobs.processes import children, start_time
-from tests.site import ROOT, Process, Site, wait_for
+import pytest
 
+from jobs.processes import children, start_time
+from tests.site import DATABASES, ROOT, Process, Site, wait_for
+
+# Whether all of a worker is killed or its child at work: each on one of the databases,
+# where both are tried on both by tests/faults/test_control_worker.py.
+EACH_KILL = [
+    pytest.param(name, whole, id=f"{name}-{'whole' if whole else 'child'}")
+    for name, whole in (("sqlite", True), ("postgres", False))
+    if name in DATABASES
+]
 FINAL = ("completed", "failed", "expired", "cancelled")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.site import DATABASES, Site, wait_for
+from tests.site import Site, wait_for
 
-from .checks import kill_worker, seed
+from .checks import EACH_KILL, kill_worker, seed
 
 pytestmark = pytest.mark.slow
 ROWS = 6000
@@ -15,8 +15,7 @@ ROWS = 6000
 GOOD = ROWS - ROWS // 10
 
 
-@pytest.mark.parametrize("site", DATABASES, indirect=True)
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("site", "whole"), EACH_KILL, indirect=["site"])
 def test_each_answer_is_fed_once_and_a_dataset_is_built_once(
     site: Site, whole: bool
 ) -> None:

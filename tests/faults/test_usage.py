@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.site import DATABASES, Site, wait_for
+from tests.site import Site, wait_for
 
-from .checks import kill_worker, seed
+from .checks import EACH_KILL, kill_worker, seed
 
 pytestmark = pytest.mark.slow
 BATCHES = 1500
 
 
-@pytest.mark.parametrize("site", DATABASES, indirect=True)
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("site", "whole"), EACH_KILL, indirect=["site"])
 def test_each_batch_is_counted_once_however_often_workers_die(
     site: Site, whole: bool
 ) -> None:
