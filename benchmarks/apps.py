@@ -13,4 +13,5 @@ class BenchmarksConfig(AppConfig):
 
     def ready(self) -> None:
         """Join the batch service."""
+        extensions.chore_modules.append("benchmarks.chores")
         extensions.api_schemas.append("benchmarks.api.schema")

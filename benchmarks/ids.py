@@ -8,3 +8,7 @@ import secrets
 
 def new_suite_id() -> str:
     return f"suite_{secrets.token_hex(12)}"
+
+
+def new_run_id() -> str:
+    return f"run_{secrets.token_hex(12)}"

@@ -16,7 +16,7 @@ from django.utils import timezone
 from batchsite.accounts.models import User
 from jobs import auditing, row_checks
 from jobs.models import Batch, Result
-from jobs.models.engines import database_time
+from jobs.models.leases import TakenOver
 from jobs.refusals import Refused
 from jobs.result_search import ResultFilter, search
 from jobs.row_checks.parameters import bad
@@ -26,7 +26,6 @@ from .models import Choosing, Feed, FeedRule, ReviewQueue
 from .models.feeds import MOST_SAMPLED
 
 TURN_SECONDS = 40.0
-LEASE_SECONDS = 120
 READ_AT_ONCE = 200
 FEEDS_AT_ONCE = 20
 MOST_RULES = 20
@@ -223,23 +222,16 @@ def _take() -> Feed | None:
     """The next feed, held from now on; None when there is none."""
     due = Feed.objects.due().select_related("queue__rubric_version", "batch", "rule")
     for feed in due[:FEEDS_AT_ONCE]:
-        held = Feed.objects.due().filter(pk=feed.pk, turn=feed.turn)
-        until = database_time(LEASE_SECONDS)
-        if held.update(taken_until=until, turn=F("turn") + 1):
-            feed.turn += 1
+        if Feed.objects.due().take(feed):
             return feed
     return None
-
-
-class TakenOver(Exception):
-    """Another process took the feed for left alone, and goes on with it."""
 
 
 def go_on(feed: Feed, end: float) -> int:
     """Work on a held feed until it is done or `end`; how many items it added."""
     try:
         count = _turn(feed, end)
-        _update(feed, taken_until=None)
+        feed.hold(taken_until=None)
     except Refused as refused:
         _end(feed, Feed.State.FAILED, refused.message)
         return 0
@@ -310,7 +302,7 @@ def _sample(
             return _add(feed, sample.chosen(), others, end)
         if time.monotonic() >= end:
             kept = {"after": after, "kept": sample.as_json()}
-            _update(feed, progress_text=json.dumps(kept), looked_at=after + 1)
+            feed.hold(progress_text=json.dumps(kept), looked_at=after + 1)
             return 0
 
 
@@ -350,7 +342,7 @@ def _put(
         others = []
     with transaction.atomic():
         # First, and so held until the end: of two processes the second one ends here.
-        _update(feed, progress_text=json.dumps(progress), **noted)
+        feed.hold(progress_text=json.dumps(progress), **noted)
         done = queues.add_items(
             queue=feed.queue,
             subjects=queues.beside(results, others),
@@ -365,14 +357,6 @@ def _put(
             without_answer=F("without_answer") + done.without_answer + missing,
         )
     return done.added
-
-
-def _update(feed: Feed, **values: Any) -> None:
-    """Note it and hold the feed for longer; TakenOver where it is another's by now."""
-    held = {"taken_until": database_time(LEASE_SECONDS), **values}
-    mine = Feed.objects.filter(pk=feed.pk, turn=feed.turn)
-    if not mine.update(**held):
-        raise TakenOver
 
 
 def _end(feed: Feed, state: str, problem: str = "") -> None:

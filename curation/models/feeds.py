@@ -9,11 +9,11 @@ from typing import Any
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from batchsite.accounts.models import User
 from jobs.models import Batch
+from jobs.models.leases import Leased, LeasedQuerySet
 from jobs.models.words import words_of
 
 from .queues import ReviewQueue
@@ -100,14 +100,13 @@ class FeedRule(models.Model):
         return found.filter(rework=None).order_by("pk")
 
 
-class FeedQuerySet(models.QuerySet["Feed"]):
+class FeedQuerySet(LeasedQuerySet["Feed"]):
     def due(self) -> FeedQuerySet:
-        """Those with work left that nobody does just now, by the database's clock."""
-        free = Q(taken_until=None) | Q(taken_until__lt=Now())
-        return self.filter(words_of("state", "waiting"), free).order_by("pk")
+        """Those with work left that nobody does just now."""
+        return self.free().filter(words_of("state", "waiting")).order_by("pk")
 
 
-class Feed(models.Model):
+class Feed(Leased):
     """Answers on their way into a queue: of one batch, or of several beside each other.
 
     A control worker reads the batch's results in turns, notes in `progress_text` how
@@ -145,10 +144,6 @@ class Feed(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.WAITING
-    )
-    taken_until = models.DateTimeField(null=True, blank=True)
-    turn = models.PositiveIntegerField(
-        default=0, help_text="Rises with each taking: who has an older one is too late."
     )
     progress_text = models.TextField(default="{}")
     looked_at = models.PositiveIntegerField(default=0)
