@@ -60,7 +60,7 @@ class Variant:
 
 
 # The items as they are.
-USUAL = (Variant("as-given"),)
+USUAL: tuple[Variant, ...] = (Variant("as-given"),)
 
 
 def read_variants(param: str, value: Any) -> list[Variant]:

@@ -90,10 +90,17 @@ def mean_of(values: Sequence[float]) -> Mean:
     mean = fmean(values)
     if all(value in (0, 1) for value in values):
         return Mean(mean, count, wilson(sum(values), count))
+    return Mean(mean, count, student(values))
+
+
+def student(values: Sequence[float]) -> Interval | None:
+    """Student's 95 % interval of a mean; None for fewer than two values."""
+    count = len(values)
     if count < 2:
-        return Mean(mean, count, None)
+        return None
+    mean = fmean(values)
     half = student_t(count - 1) * stdev(values) / math.sqrt(count)
-    return Mean(mean, count, Interval(mean - half, mean + half))
+    return Interval(mean - half, mean + half)
 
 
 def student_t(freedom: int) -> float:

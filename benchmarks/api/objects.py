@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.models import Suite, SuiteItem, SuiteVersion
+from benchmarks.comparing import Comparison, Contestant, compare
+from benchmarks.models import Cell, Run, Suite, SuiteItem, SuiteVersion
 from jobs.api.serializers import unix
 
 Object = dict[str, Any]
@@ -26,6 +28,89 @@ def suite_object(suite: Suite, version: SuiteVersion) -> Object:
         "archived": suite.archived_at is not None,
         "created_at": unix(suite.created_at),
         "version_created_at": unix(version.created_at),
+    }
+
+
+def run_object(run: Run) -> Object:
+    """A run with its cells and what came of each."""
+    matrix = run.matrix
+    cells = run.cells.select_related("batch").order_by("position")
+    return {
+        "id": run.public_id,
+        "object": "benchmark.run",
+        "name": run.name,
+        "state": run.state,
+        "suite_id": run.version.suite.public_id,
+        "suite_version": run.version.number,
+        "models": matrix["models"],
+        "variants": matrix["variants"],
+        "repeats": matrix["repeats"],
+        "rerun_of": run.rerun_of.public_id if run.rerun_of else None,
+        "cells": [_cell(cell) for cell in cells],
+        "created_at": unix(run.created_at),
+        "ended_at": unix(run.ended_at),
+    }
+
+
+def _cell(cell: Cell) -> Object:
+    return {
+        "position": cell.position,
+        "model": cell.model,
+        "variant": cell.variant,
+        "repeat": cell.repeat,
+        "state": cell.state,
+        "problem": cell.problem or None,
+        "batch_id": cell.batch.public_id if cell.batch else None,
+        "figures": cell.figures or None,
+    }
+
+
+def comparison_object(
+    run: Run, metric: str, baseline: Contestant, others: Sequence[Contestant]
+) -> Object:
+    """Each of a run's models and variants beside the baseline, by one metric."""
+    return {
+        "object": "benchmark.comparison",
+        "run_id": run.public_id,
+        "metric": metric,
+        "baseline": _contestant(baseline, metric),
+        "others": [
+            {
+                **_contestant(one, metric),
+                "compared": _compared(compare(baseline, one, metric)),
+            }
+            for one in others
+        ],
+    }
+
+
+def _contestant(one: Contestant, metric: str) -> Object:
+    figure = one.metrics().get(metric)
+    return {
+        "position": one.key,
+        "model": one.model,
+        "variant": one.variant,
+        "mean": figure and figure.mean,
+        "low": figure.interval.low if figure and figure.interval else None,
+        "high": figure.interval.high if figure and figure.interval else None,
+    }
+
+
+def _compared(found: Comparison | None) -> Object | None:
+    if found is None:
+        return None
+    difference = found.difference
+    return {
+        "verdict": found.words,
+        "items": difference.count,
+        "difference": difference.mean,
+        "low": difference.interval.low,
+        "high": difference.interval.high,
+        "p": difference.p,
+        "worse": list(found.worse),
+        "worse_count": found.worse_count,
+        "better": list(found.better),
+        "better_count": found.better_count,
     }
 
 

@@ -49,7 +49,7 @@ def judge_runs(request: Request, queue_id: str) -> Response:
 
 @api_view(["GET"])
 @scope("curation")
-def judge_run(request: Request, run_id: str) -> Response:
+def judge_run(request: Request, judge_run_id: str) -> Response:
     """A run, and how far the judge and people agree."""
-    found = judge_run_or_404(request, run_id)
+    found = judge_run_or_404(request, judge_run_id)
     return Response(judge_run_object(found, judge_scores.standing(found)))

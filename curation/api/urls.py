@@ -38,7 +38,7 @@ curation_api_urls: list[URLPattern] = [
         judges.judge_runs,
         name="api-queue-judge-runs",
     ),
-    path("judge_runs/<str:run_id>", judges.judge_run, name="api-judge-run"),
+    path("judge_runs/<str:judge_run_id>", judges.judge_run, name="api-judge-run"),
     path("items/<str:item_id>", items.item_detail, name="api-item"),
     path(
         "items/<str:item_id>/responses", items.item_responses, name="api-item-responses"

@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 from batchsite.accounts.models import Membership, Team, User
 from batchsite.accounts.people import create_api_key, ensure_member, set_password_path
 from benchmarks import suites
+from benchmarks.models import Run
 from benchmarks.sources import of_ready
 from curation import datasets, feeding, queues, rubrics
 from curation.models import JudgeRun
@@ -204,13 +205,21 @@ def _curated(batch: Batch, owner: User) -> dict[str, str]:
     run = JudgeRun.objects.create(queue=queue, batch=batch, model="tiny", items=1)
     source = of_ready("arithmetic")
     suite = suites.create_suite(team=batch.team, name="Sums", source=source, user=owner)
+    measured = Run.objects.create(
+        team=batch.team,
+        version=suite.latest,
+        name="Sums",
+        matrix_text='{"models": ["tiny"], "variants": [{"name": "a"}], "repeats": 1}',
+    )
+    measured.cells.create(position=0, model="tiny", variant="a")
     return {
         "suite_id": suite.public_id,
         "suites/code": suite.public_id,
         "reviews/code": queue.public_id,
         "queue_id": queue.public_id,
         "rule_id": f"rule_{rule.pk}",
-        "run_id": f"judgerun_{run.pk}",
+        "judge_run_id": f"judgerun_{run.pk}",
+        "run_id": measured.public_id,
         "items/item": item,
         "item_id": item,
         "rubrics/code": rubric.public_id,

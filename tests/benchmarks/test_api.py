@@ -11,11 +11,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
-from benchmarks.models import Suite
-from jobs.models import Batch
+from benchmarks import running
+from benchmarks.models import Cell, Suite
+from jobs.models import Batch, ServedModel
 from tests.conftest import MakeFile
 from tests.described import check
 from tests.inputs import api_client
+
+from .conftest import answer
 
 pytestmark = pytest.mark.django_db
 BASE = "/v1/benchmarks"
@@ -144,6 +147,77 @@ def test_a_bad_line_is_named(ann: APIClient, make_file: MakeFile) -> None:
     assert error["message"].startswith("Line 2: Invalid 'odd'")
 
 
+def test_a_run_from_its_start_to_a_comparison(
+    ann: APIClient, sums: Suite, models: list[str]
+) -> None:
+    asked = {
+        "suite_id": sums.public_id,
+        "models": models,
+        "variants": [{"name": "greedy", "body": {"temperature": 0}}],
+    }
+    run = post(ann, "/runs", asked)
+    assert (run["state"], run["suite_version"]) == ("running", 1)
+    assert [cell["state"] for cell in run["cells"]] == ["waiting"] * 2
+    path = f"/runs/{run['id']}"
+    running.work()
+    small, large = Cell.objects.order_by("position")
+    answer(small, "2", "4", "60", "80")
+    answer(large, "2", "5", "61", "81")
+    running.work()
+    done = get(ann, path)
+    assert done["state"] == "done"
+    assert done["cells"][1]["figures"]["metrics"]["numeric"]["mean"] == 0.25
+    assert get(ann, "/runs")["data"] == [done]
+
+    found = get(ann, f"{path}/comparison")
+    assert found["baseline"]["model"] == "small"
+    (other,) = found["others"]
+    compared = other["compared"]
+    assert (other["model"], other["mean"]) == ("large", 0.25)
+    assert (compared["difference"], compared["items"]) == (-0.75, 4)
+    # McNemar's exact test of 3 to 0.
+    assert compared["p"] == 0.25
+    assert compared["verdict"] == "no significant difference"
+    assert compared["worse"] == ["item-2", "item-3", "item-4"]
+    assert (compared["worse_count"], compared["better"]) == (3, [])
+    turned = get(ann, f"{path}/comparison", {"baseline": 1, "metric": "numeric"})
+    assert turned["others"][0]["compared"]["better_count"] == 3
+    nothing = get(ann, f"{path}/comparison", {"metric": "odd"})
+    assert nothing["others"][0]["compared"] is None
+    assert nothing["baseline"]["mean"] is None
+    get(ann, f"{path}/comparison", {"baseline": 9}, status=400)
+
+    post(ann, f"{path}/cancel", None, status=409)
+    post(ann, f"{path}/resume", None, status=409)
+    again = post(ann, f"{path}/rerun", None)
+    assert (again["rerun_of"], again["state"]) == (run["id"], "running")
+    ended = post(ann, f"/runs/{again['id']}/cancel", None)
+    assert ended["state"] == "cancelled"
+    assert post(ann, f"/runs/{again['id']}/resume", None)["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("over", "param"),
+    [
+        ({"suite_id": "odd"}, "suite_id"),
+        ({"suite_version": 9}, "suite_version"),
+        ({"models": ["odd"]}, "models[0]"),
+        ({"models": None}, "models"),
+        ({"repeats": 21}, "repeats"),
+        (
+            {"variants": [{"name": "a", "body": {"model": "b"}}]},
+            "variants[0].body.model",
+        ),
+        ({"odd": 1}, "odd"),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_named(
+    ann: APIClient, sums: Suite, models: list[str], over: Any, param: str
+) -> None:
+    asked = {"suite_id": sums.public_id, "models": models}
+    assert post(ann, "/runs", asked | over, status=400)["error"]["param"] == param
+
+
 def test_other_teams_and_readers(
     ann: APIClient, stranger: User, other_team: Team, viewer: User, team: Team
 ) -> None:
@@ -154,3 +228,10 @@ def test_other_teams_and_readers(
     reads = api_client(viewer, team)
     assert get(reads, f"/suites/{suite['id']}") == suite
     post(reads, "/suites", {"name": "n", "ready": "arithmetic"}, status=403)
+    ServedModel.objects.create(name="small", source="small")
+    asked = {"suite_id": suite["id"], "models": ["small"]}
+    run = post(ann, "/runs", asked)
+    assert get(reads, f"/runs/{run['id']}") == run
+    post(reads, "/runs", asked, status=403)
+    get(theirs, f"/runs/{run['id']}", status=404)
+    post(theirs, "/runs", asked, status=400)

@@ -148,7 +148,7 @@ def test_a_batch_that_did_not_complete_makes_no_figures(
     else:
         answer(cell, "2")
         over = {f"{status}_at": timezone.now()}
-    Batch.objects.filter(pk=cell.batch_id).update(status=status, **over)
+    Batch.objects.filter(benchmark_cell=cell).update(status=status, **over)
     running.work()
     cell.refresh_from_db()
     assert (cell.state, cell.figures) == ("failed", {})

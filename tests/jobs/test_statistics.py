@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from jobs.statistics import mcnemar, mean_of, paired, percentile, student_t, wilson
+from jobs.statistics import (
+    Interval,
+    mcnemar,
+    mean_of,
+    paired,
+    percentile,
+    student,
+    student_t,
+    wilson,
+)
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
@@ -35,6 +44,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert found.interval.low == pytest.approx(low, abs=1e-4)
     assert found.interval.high == pytest.approx(high, abs=1e-4)
     assert mean_of([0.3]).interval is None
+    assert student([1.0, 1.0]) == Interval(1.0, 1.0)
     with pytest.raises(ValueError, match="needs a value"):
         mean_of([])
 

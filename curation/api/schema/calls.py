@@ -238,12 +238,12 @@ OPERATIONS: dict[str, dict[str, Schema]] = {
             description="A batch of its own; what it says counts as nobody's judgement.",
         ),
     },
-    "/v1/curation/judge_runs/{run_id}": {
+    "/v1/curation/judge_runs/{judge_run_id}": {
         "GET": _show(
             "getJudgeRun",
             "See how far a judge model and people agree.",
             "JudgeRun",
-            in_path("run_id", "The run's id."),
+            in_path("judge_run_id", "The run's id."),
         ),
     },
     "/v1/curation/items/{item_id}": {
