@@ -8,14 +8,19 @@ but lacks the right gets 403.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
 from batchsite.accounts import permissions
-from batchsite.accounts.models import User
+from batchsite.accounts.models import Team, User
 
 from .models import Batch, BatchFile, Engine, ServedModel
+
+Row = TypeVar("Row")
 
 
 def person(request: HttpRequest) -> User:
@@ -72,3 +77,26 @@ def get_model(request: HttpRequest, key: int, *, change: bool = False) -> Served
     if change:
         permissions.require_site(user)
     return get_object_or_404(ServedModel.objects.select_related("base"), pk=key)
+
+
+def found_or_404(row: Row | None) -> Row:
+    """The row, or 404 for None."""
+    if row is None:
+        raise Http404("Nothing is named so.")
+    return row
+
+
+def team_of(request: HttpRequest, teams: Sequence[Team], right: str) -> Team:
+    """The team that the address names in `team`, of those where the person has the right.
+
+    Nothing named is the first of them; PermissionDenied where there is none.
+    """
+    if not teams:
+        raise PermissionDenied(permissions.refusal(right))
+    wanted = request.GET.get("team", "")
+    if not wanted:
+        return teams[0]
+    found = next((team for team in teams if str(team.pk) == wanted), None)
+    if found is None:
+        raise Http404("You may not do this in such a team.")
+    return found

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
 from batchsite.accounts import permissions
 from curation.models import ItemVersion, ReviewItem, ReviewQueue, Rubric
-from jobs.access import person
+from jobs.access import found_or_404, person
 
 READ = "curation:read"
 WRITE = "curation:write"
-Row = TypeVar("Row")
 
 
 def get_queue(request: HttpRequest, code: str, *, right: str = READ) -> ReviewQueue:
@@ -25,13 +22,6 @@ def get_queue(request: HttpRequest, code: str, *, right: str = READ) -> ReviewQu
     queue = found_or_404(rows.find(code))
     permissions.require(user, queue.team, right)
     return queue
-
-
-def found_or_404(row: Row | None) -> Row:
-    """The row, or 404 for None."""
-    if row is None:
-        raise Http404("Nothing is named so.")
-    return row
 
 
 def get_item(queue: ReviewQueue, code: str) -> ReviewItem:

@@ -20,15 +20,15 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team
 from curation import building, datasets
 from curation.models import Dataset, DatasetBuild, ReviewQueue
-from jobs.access import person
+from jobs.access import found_or_404, person, team_of
 from jobs.ids import may_be_id
 from jobs.refusals import Refused
 from jobs.web.conditional import page
+from jobs.web.refusing import refuse
 
 from . import dataset_forms
-from .access import READ, WRITE, found_or_404
+from .access import READ, WRITE
 from .dataset_forms import BuildForm, Wish
-from .queues import team_of
 
 DATASETS = 50
 VERSIONS = 50
@@ -91,7 +91,7 @@ def dataset_new(request: HttpRequest) -> HttpResponse:
     """
     teams = list(permissions.teams_where(person(request), WRITE))
     queues = _queues(request, teams)
-    team = queues[0].team if queues else team_of(request, teams)
+    team = queues[0].team if queues else team_of(request, teams, WRITE)
     data = request.POST if request.method == "POST" else None
     form = BuildForm(
         data,
@@ -155,8 +155,5 @@ def _ask(
     except ValueError:
         form.add_error(None, "The bounds of a condition are numbers.")
     except Refused as refused:
-        named = refused.param if refused.param in form.fields else None
-        _, _, why = refused.message.partition("': ")
-        words = f"{why[:1].upper()}{why[1:]}" if why and named else refused.message
-        form.add_error(named, words)
+        refuse(form, refused)
     return None

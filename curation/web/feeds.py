@@ -31,6 +31,7 @@ from jobs.templatetags.figures import title_of
 from jobs.web import detail, reading
 from jobs.web.addresses import whole
 from jobs.web.conditional import page
+from jobs.web.refusing import refuse
 from jobs.web.result_filters import ResultFilterForm
 
 from .access import WRITE, get_queue
@@ -169,10 +170,7 @@ def _ask(
             **form.arguments(),
         )
     except Refused as refused:
-        named = refused.param if refused.param in form.fields else None
-        _, _, why = refused.message.partition("': ")
-        words = f"{why[:1].upper()}{why[1:]}" if why else refused.message
-        form.add_error(named, words)
+        refuse(form, refused)
         return None
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count
 from django.http import (
@@ -30,10 +29,11 @@ from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import Team, User
 from curation import label_studio, queues, standing
 from curation.models import Feed, Response, ReviewItem, ReviewQueue
-from jobs.access import person
+from jobs.access import person, team_of
 from jobs.refusals import Refused
 from jobs.templatetags.figures import printable
 from jobs.web.conditional import page
+from jobs.web.refusing import refuse
 
 from .access import READ, WRITE, get_queue
 from .queue_forms import QueueForm, RuleForm, SettingsForm, defaults, initial
@@ -90,7 +90,7 @@ def queue_new(request: HttpRequest) -> HttpResponse:
     """
     user = person(request)
     teams = list(permissions.teams_where(user, WRITE))
-    team = team_of(request, teams)
+    team = team_of(request, teams, WRITE)
     form = QueueForm(
         request.POST or None,
         team=team,
@@ -104,19 +104,6 @@ def queue_new(request: HttpRequest) -> HttpResponse:
             return redirect("queue-detail", code=queue.public_id)
     ctx = {"form": form, "team": team, "teams": teams}
     return page(request, "curation/queue_new.html", ctx)
-
-
-def team_of(request: HttpRequest, teams: list[Team]) -> Team:
-    """The team that the address names, of those where the person curates."""
-    if not teams:
-        raise PermissionDenied(permissions.refusal(WRITE))
-    wanted = request.GET.get("team", "")
-    if not wanted:
-        return teams[0]
-    found = next((team for team in teams if str(team.pk) == wanted), None)
-    if found is None:
-        raise Http404("You curate in no such team.")
-    return found
 
 
 def _create(request: HttpRequest, form: QueueForm, team: Team) -> ReviewQueue | None:
@@ -137,13 +124,6 @@ def _create(request: HttpRequest, form: QueueForm, team: Team) -> ReviewQueue | 
     except Refused as refused:
         refuse(form, refused)
         return None
-
-
-def refuse(form: SettingsForm, refused: Refused) -> None:
-    """The refusal at the field that it names, without saying its name twice."""
-    named = refused.param if refused.param in form.fields else None
-    _, _, why = refused.message.partition("': ")
-    form.add_error(named, f"{why[:1].upper()}{why[1:]}" if why else refused.message)
 
 
 @require_safe

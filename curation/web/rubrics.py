@@ -26,13 +26,12 @@ from batchsite.accounts.models import Team
 from curation import ready, rubrics
 from curation.models import Rubric, RubricVersion
 from curation.questions import Question, read
-from jobs.access import person
+from jobs.access import person, team_of
 from jobs.refusals import Refused
 from jobs.web.conditional import page
 
 from . import answers, rubric_form
 from .access import WRITE, get_rubric
-from .queues import team_of
 from .rubric_form import Card
 
 IMPORT_BYTES = 1_000_000
@@ -60,7 +59,7 @@ def rubric_list(request: HttpRequest) -> HttpResponse:
 def rubric_new(request: HttpRequest) -> HttpResponse:
     """The editor of a rubric that is not there yet; `from` is the slug of a ready one."""
     teams = list(permissions.teams_where(person(request), WRITE))
-    team = team_of(request, teams)
+    team = team_of(request, teams, WRITE)
     name, questions = _begin(request.GET.get("from", ""))
     if request.method == "POST":
         return _posted(request, team, None)
@@ -193,7 +192,7 @@ def rubric_preview(request: HttpRequest) -> HttpResponse:
 def rubric_import(request: HttpRequest) -> HttpResponse:
     """A rubric from its exported JSON (`file`, or `text`)."""
     teams = list(permissions.teams_where(person(request), WRITE))
-    team = team_of(request, teams)
+    team = team_of(request, teams, WRITE)
     try:
         name, questions = rubrics.read_export(_imported(request))
         rubric = rubrics.create_rubric(
