@@ -6,6 +6,7 @@ from django.urls import include, path
 
 from batchsite.web.urls import account_urls, team_urls
 from benchmarks.api.urls import benchmark_api_urls
+from benchmarks.web.urls import batch_benchmark_urls, benchmark_urls
 from curation.api.urls import curation_api_urls
 from curation.web.urls import (
     dataset_urls,
@@ -31,6 +32,8 @@ urlpatterns = [
     path("teams/", include(team_urls)),
     path("teams/", include(webhook_urls)),
     path("models/", include(model_urls)),
+    path("benchmarks/", include(benchmark_urls)),
+    path("", include(batch_benchmark_urls)),
     path("reviews/", include(review_urls)),
     path("rubrics/", include(rubric_urls)),
     path("datasets/", include(dataset_urls)),

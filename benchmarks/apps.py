@@ -15,3 +15,4 @@ class BenchmarksConfig(AppConfig):
         """Join the batch service."""
         extensions.chore_modules.append("benchmarks.chores")
         extensions.api_schemas.append("benchmarks.api.schema")
+        extensions.result_acts.append("benchmarks.web.suites.result_act")

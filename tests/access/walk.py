@@ -215,6 +215,7 @@ def _curated(batch: Batch, owner: User) -> dict[str, str]:
     return {
         "suite_id": suite.public_id,
         "suites/code": suite.public_id,
+        "runs/code": measured.public_id,
         "reviews/code": queue.public_id,
         "queue_id": queue.public_id,
         "rule_id": f"rule_{rule.pk}",

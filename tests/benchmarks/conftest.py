@@ -6,18 +6,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from benchmarks import item_lines, running, suites
-from benchmarks.models import Cell, Run, Suite
+from benchmarks.models import Run, Suite
 from benchmarks.sources import Source
-from jobs.models import Batch, ServedModel
-from tests.web import rows
+from jobs.models import ServedModel
 
 MakeSuite = Callable[..., Suite]
 MakeRun = Callable[..., Run]
@@ -81,25 +78,3 @@ def make_run(sums: Suite, models: list[str], owner: User) -> MakeRun:
         return run
 
     return make
-
-
-def answer(cell: Cell, *texts: str, failed: int = 0) -> Batch:
-    """The cell's batch has ended with these answers, and so many that failed after."""
-    cell.refresh_from_db()
-    batch = cell.batch
-    assert batch is not None
-    now = timezone.now()
-    Batch.objects.filter(pk=batch.pk).update(
-        status="in_progress", in_progress_at=now, total=len(texts) + failed
-    )
-    batch.refresh_from_db()
-    error = json.dumps({"error": {"message": "too long", "type": "BadRequestError"}})
-    rows.answer(batch, [rows.chat(text) for text in texts], failed=[error] * failed)
-    Batch.objects.filter(pk=batch.pk).update(
-        status="completed",
-        closing_reason="done",
-        closed_at=now,
-        completed_at=now,
-        finalizing_at=now + timedelta(seconds=2),
-    )
-    return batch

@@ -17,8 +17,7 @@ from jobs.models import Batch, ServedModel
 from tests.conftest import MakeFile
 from tests.described import check
 from tests.inputs import api_client
-
-from .conftest import answer
+from tests.web.benchmark_rows import answer
 
 pytestmark = pytest.mark.django_db
 BASE = "/v1/benchmarks"

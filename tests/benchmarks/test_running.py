@@ -18,8 +18,9 @@ from benchmarks.running import Variant, read_variants
 from jobs import limits
 from jobs.models import Batch
 from jobs.refusals import NotNow, Refused
+from tests.web.benchmark_rows import answer
 
-from .conftest import MakeRun, MakeSuite, answer
+from .conftest import MakeRun, MakeSuite
 
 pytestmark = pytest.mark.django_db
 

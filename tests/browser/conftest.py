@@ -29,6 +29,7 @@ from tests.conftest import MakeBatch, MakeFile
 from tests.inputs import chat_lines
 from tests.jobs.webhook_rows import PUBLIC, make_delivery, make_endpoint
 from tests.web import rows
+from tests.web.benchmark_rows import measured
 from tests.web.curation_rows import curated
 from tests.web.model_rows import models_that_ran
 from tests.web.usage_rows import some_weeks
@@ -198,6 +199,7 @@ def places(
     cast: dict[str, User | None],
     models: dict[str, Any],
     curation: dict[str, str],
+    benchmarks: dict[str, str],
 ) -> dict[str, Any]:
     """What stands in the addresses of tests/browser/pages.py."""
     newcomer = cast["newcomer"]
@@ -210,6 +212,7 @@ def places(
         **models,
         **sent,
         **curation,
+        **benchmarks,
         "team": people.pk,
         "new_team": newcomer.memberships.get().team_id,
         "batch_pk": batches["completed"].pk,
@@ -224,6 +227,14 @@ def curation(people: Team, owner: User, make_batch: MakeBatch) -> dict[str, str]
         team_name=people.name, email="curator@example.com", role="curator"
     ).user
     return curated(make_batch, people, owner, [other])
+
+
+@pytest.fixture
+def benchmarks(
+    people: Team, owner: User, models: dict[str, Any], curation: dict[str, str]
+) -> dict[str, str]:
+    """Suites and runs, after the models that they run on."""
+    return measured(people, owner)
 
 
 @pytest.fixture
