@@ -84,11 +84,29 @@ def test_scores_of_the_same_items_are_compared_by_the_bootstrap() -> None:
     assert found.interval.low == pytest.approx(expected.low, abs=0.01)
     assert found.interval.high == pytest.approx(expected.high, abs=0.01)
     assert found.is_significant
+    by_signs = stats.permutation_test(
+        (first, same),
+        lambda a, b: sum(b) - sum(a),
+        permutation_type="samples",
+        n_resamples=2000,
+        random_state=1,
+    )
+    assert paired(first, same).p == pytest.approx(by_signs.pvalue, abs=0.05)
     assert not paired(first, same).is_significant
     assert paired(first, first).p == 1
     assert paired(first, better) == found
     with pytest.raises(ValueError, match="needs an item"):
         paired([], [])
+
+
+def test_few_items_are_compared_exactly() -> None:
+    first, second = [0.1, 0.5, 0.4, 0.9, 0.2, 0.6], [0.3, 0.45, 0.7, 0.95, 0.6, 0.9]
+    expected = stats.permutation_test(
+        (first, second), lambda a, b: sum(b) - sum(a), permutation_type="samples"
+    )
+    assert paired(first, second).p == pytest.approx(expected.pvalue)
+    # Two items cannot show anything.
+    assert paired([0.1, 0.2], [0.9, 0.8]).p == 0.5
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
