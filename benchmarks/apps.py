@@ -15,4 +15,5 @@ class BenchmarksConfig(AppConfig):
         """Join the batch service."""
         extensions.chore_modules.append("benchmarks.chores")
         extensions.api_schemas.append("benchmarks.api.schema")
+        extensions.home_panels.append("benchmarks.web.panels.home_panel")
         extensions.result_acts.append("benchmarks.web.suites.result_act")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
@@ -194,6 +195,23 @@ def test_a_run_is_cancelled_resumed_and_repeated(
     assert (again.rerun_of, again.public_id in r["Location"]) == (run, True)
     assert "the same as before" in text(ann, r["Location"])
     assert ann.post(f"{path}odd/").status_code == 404
+
+
+def test_the_first_page_has_the_newest_runs_with_their_best(
+    ann: Client, make_run: MakeRun
+) -> None:
+    assert "benchmarks-title" not in text(ann, "/")
+    run = make_run()
+    small, large = run.cells.order_by("position")
+    answer(small, "2", "4", "60", "80")
+    answer(large, "2", "5", "61", "81")
+    cache.clear()
+    assert "benchmarks-title" not in text(ann, "/")
+    running.work()
+    cache.clear()
+    page = text(ann, "/")
+    assert f"/benchmarks/runs/{run.public_id}/" in page
+    assert "(-75.0 points)" in page
 
 
 def test_readers_see_and_strangers_do_not(
