@@ -125,7 +125,7 @@ def compare(
 ) -> Comparison | None:
     """The other against the baseline; None where both have no item in common."""
     mine, theirs = baseline.done, other.done
-    if not mine or not theirs:
+    if metric not in baseline.metrics() or metric not in other.metrics():
         return None
     keys = "-".join(f"{c.pk}.{c.turn}" for c in (*mine, *theirs))
     key = f"benchmarks:compared:{keys}:{len(mine)}:{metric}"

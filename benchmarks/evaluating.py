@@ -96,6 +96,7 @@ def figures(cell: Cell) -> dict[str, Any]:
     )
     answered = 0
     rows = Score.objects.filter(cell=cell).select_related("item").order_by("index")
+    rows = rows.only("index", "answered", "values_text", "item__tags")
     for row in rows.iterator(chunk_size=READ_AT_ONCE):
         answered += row.answered
         values = row.values

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -190,7 +191,8 @@ def cancel(*, run: Run, user: User | None, address: str | None = None) -> None:
         now = timezone.now()
         left = run.cells.filter(state__in=OPEN)
         batches = [cell.batch for cell in left.select_related("batch") if cell.batch]
-        left.update(state=State.CANCELLED, ended_at=now)
+        # Whoever is at one of them is too late from now on.
+        left.update(state=State.CANCELLED, ended_at=now, turn=F("turn") + 1)
         Run.objects.filter(pk=run.pk).update(state=Run.State.CANCELLED, ended_at=now)
         note("benchmark.cancel", run, user, address)
     for batch in batches:
@@ -211,18 +213,16 @@ def resume(*, run: Run, user: User | None, address: str | None = None) -> int:
         if not keys:
             raise NotNow("Nothing of the run was cancelled or failed.")
         evaluating.forget(keys)
-        # Whoever is at them is too late from now on.
-        for cell in lost:
-            Cell.objects.filter(pk=cell.pk).update(
-                state=State.WAITING,
-                batch=None,
-                problem="",
-                scored=0,
-                figures_text="{}",
-                ended_at=None,
-                taken_until=None,
-                turn=cell.turn + 1,
-            )
+        Cell.objects.filter(pk__in=keys).update(
+            state=State.WAITING,
+            batch=None,
+            problem="",
+            scored=0,
+            figures_text="{}",
+            ended_at=None,
+            taken_until=None,
+            turn=F("turn") + 1,
+        )
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, ended_at=None)
         note("benchmark.resume", run, user, address, cells=len(keys))
     run.refresh_from_db()

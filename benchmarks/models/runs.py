@@ -38,7 +38,7 @@ class Run(models.Model):
         max_length=40, unique=True, default=new_run_id, editable=False
     )
     team = models.ForeignKey(Team, models.CASCADE, related_name="benchmark_runs")
-    version = models.ForeignKey(SuiteVersion, models.PROTECT, related_name="runs")
+    version = models.ForeignKey(SuiteVersion, models.RESTRICT, related_name="runs")
     name = models.CharField(max_length=100)
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.RUNNING

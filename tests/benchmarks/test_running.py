@@ -220,6 +220,21 @@ def test_a_run_is_cancelled_resumed_and_run_again(
     )
 
 
+def test_who_scores_a_cell_that_is_cancelled_writes_nothing(
+    make_run: MakeRun, owner: User
+) -> None:
+    run = make_run(models=["small"])
+    (cell,) = cells(run)
+    answer(cell, "2", "4", "60", "80")
+    late = running._take()
+    assert late is not None
+    running.cancel(run=run, user=owner)
+    running.go_on(late, time.monotonic() + 10)
+    cell.refresh_from_db()
+    assert (cell.state, cell.figures) == ("cancelled", {})
+    assert Score.objects.count() == 0
+
+
 def test_what_cannot_be_run_is_refused(
     sums: Suite, models: list[str], owner: User
 ) -> None:
