@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ class Contestant:
         """Each metric's figure over the repeats that are done.
 
         The interval is that over the repeats' means, as these differ by what the model
-        draws; of a single one that over its items.
+        draws, but never narrower than that of each over its items.
         """
         found: defaultdict[str, list[dict[str, float | None]]] = defaultdict(list)
         for cell in self.done:
@@ -79,8 +81,15 @@ def _merged(figures: Sequence[dict[str, float | None]]) -> Figure:
     means = [float(one["mean"] or 0) for one in figures]
     count = int(figures[0]["count"] or 0)
     if len(means) > 1:
-        found = student(means)
-        return Figure(fmean(means), count, found and _bounded(found))
+        lows = [float(one["low"]) for one in figures if one["low"] is not None]
+        highs = [float(one["high"]) for one in figures if one["high"] is not None]
+        over = student(means)
+        assert over is not None
+        whole = Interval(
+            min(over.low, fmean(lows)) if lows else over.low,
+            max(over.high, fmean(highs)) if highs else over.high,
+        )
+        return Figure(fmean(means), count, _bounded(whole))
     low, high = figures[0]["low"], figures[0]["high"]
     known = None if low is None or high is None else Interval(low, high)
     return Figure(means[0], count, known)
@@ -127,14 +136,36 @@ def compare(
     mine, theirs = baseline.done, other.done
     if metric not in baseline.metrics() or metric not in other.metrics():
         return None
-    keys = "-".join(f"{c.pk}.{c.turn}" for c in (*mine, *theirs))
-    key = f"benchmarks:compared:{keys}:{len(mine)}:{metric}"
+    key = _key(mine, theirs, metric)
     found: Comparison | None = cache.get(key)
     if found is None:
         found = _compare(mine, theirs, metric)
         if found is not None:
             cache.set(key, found, KEPT_SECONDS)
     return found
+
+
+def _key(mine: Sequence[Cell], theirs: Sequence[Cell], metric: str) -> str:
+    """What a comparison is kept by: cells, each in the turn that it was scored in."""
+    cells = [[(cell.pk, cell.turn) for cell in side] for side in (mine, theirs)]
+    digest = hashlib.sha256(json.dumps([cells, metric]).encode()).hexdigest()
+    return f"benchmarks:compared:{digest}"
+
+
+def compare_all(
+    baseline: Contestant, others: Sequence[Contestant], metric: str, *, seconds: float
+) -> tuple[dict[int, Comparison | None], bool]:
+    """Each against the baseline, by its key, and whether all are there.
+
+    What is not done after `seconds` is left out; what was done is kept for the next time.
+    """
+    until = time.monotonic() + seconds
+    found: dict[int, Comparison | None] = {}
+    for one in others:
+        if time.monotonic() > until:
+            return found, False
+        found[one.key] = compare(baseline, one, metric)
+    return found, True
 
 
 def _compare(

@@ -17,10 +17,14 @@ from jobs.models import Result
 from jobs.statistics import mean_of, percentile
 
 from .models import Cell, Score, SuiteItem
-from .scoring import scored
+from .scoring import Metric, scored
 from .scoring.common import Scorer
 
 READ_AT_ONCE = 200
+# Between two holds of a cell, whose lease is two minutes.
+HELD_SECONDS = 20.0
+# Scorers of items' own metrics that are kept.
+KNOWN = 256
 # The mean of an item's metrics, so that suites of several kinds have one figure.
 OVERALL = "score"
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -31,42 +35,52 @@ def forget(cells: Iterable[int]) -> None:
     Score.objects.filter(cell__in=list(cells)).delete()
 
 
+Scorers = list[tuple[Metric, Scorer]]
+
+
 def score(cell: Cell, end: float) -> bool:
     """Score the answers of a held cell until all are or `end` is; whether all are."""
     version = cell.run.version
     rows = version.items.order_by("index")
-    scorers: dict[str, Scorer] = {}
+    known: dict[str, Scorers] = {}
     while cell.scored < version.count:
         items = list(rows.filter(index__gte=cell.scored)[:READ_AT_ONCE])
         places = [item.index for item in items]
         found = Result.objects.filter(batch=cell.batch_id, index__in=places)
         results = {result.index: result for result in found}
-        made = []
+        made: list[Score] = []
+        late = time.monotonic() + HELD_SECONDS
         for item in items:
             item.version = version
-            made.append(_score(cell, item, results.get(item.index), scorers))
+            made.append(_score(cell, item, results.get(item.index), known))
+            # The lease is for longer than that.
+            if time.monotonic() > late:
+                break
+        scored_now = made[-1].index + 1
         with transaction.atomic():
-            cell.hold(scored=places[-1] + 1)
+            cell.hold(scored=scored_now)
             Score.objects.bulk_create(made)
-        cell.scored = places[-1] + 1
+        cell.scored = scored_now
         if time.monotonic() >= end:
             break
     return cell.scored >= version.count
 
 
 def _score(
-    cell: Cell, item: SuiteItem, result: Result | None, scorers: dict[str, Scorer]
+    cell: Cell, item: SuiteItem, result: Result | None, known: dict[str, Scorers]
 ) -> Score:
     answered = result is not None and result.outcome == Result.Outcome.COMPLETED
     text = None
     if result is not None and answered:
         text = read(result.body, result.finish_reason).text
+    key = item.metrics_text
+    if key not in known:
+        if len(known) >= KNOWN:
+            known.clear()
+        known[key] = [(metric, metric.scorer()) for metric in item.metrics]
     values: dict[str, float] = {}
-    for metric in item.metrics:
-        key = json.dumps(metric.as_json(), sort_keys=True)
-        if key not in scorers:
-            scorers[key] = metric.scorer()
-        value = scored(metric, scorers[key], text, item.reference)
+    for metric, scorer in known[key]:
+        value = scored(metric, scorer, text, item.reference)
         if value is not None:
             values[metric.name] = round(value, 6)
     return Score(

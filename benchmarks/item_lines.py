@@ -21,6 +21,7 @@ from jobs.jsonl import (
     LineError,
     parse_line,
     parse_object,
+    quoted,
     read_lines,
     unparseable,
 )
@@ -28,14 +29,16 @@ from jobs.refusals import Refused
 from jobs.row_checks import parameters
 from jobs.row_checks.parameters import bad
 
-from .scoring import Metric
-from .scoring import read as read_metrics
+from .scoring import Metric, read_kept
 
 CHAT = "/v1/chat/completions"
 MOST_ITEMS = 20_000
-MOST_BYTES = 200_000_000
+MOST_BYTES = 50_000_000
 MOST_TAGS, TAG_LENGTH = 20, 50
+# Different ones of a suite: figures are made for each.
+MOST_KINDS = 200
 REFERENCE_LENGTH = 200_000
+WHY_LENGTH = 500
 # Stands for a model where requests are checked as lines of a batch file.
 ANY_MODEL = "any"
 MEMBERS = frozenset(
@@ -63,10 +66,11 @@ class Item:
 def read(stream: IO[bytes]) -> Iterator[Item]:
     """The items of a file; Refused names the line and the field.
 
-    At most 20,000 of 200 MB together, each with a name of its own and all for one
-    endpoint.
+    At most 20,000 of 50 MB together, each with a name of its own and all for one
+    endpoint, with 200 different tags.
     """
     names: set[str] = set()
+    tags: set[str] = set()
     url, size = "", 0
     for line in read_lines(stream, limit=settings.BATCHSITE_MAX_LINE_BYTES):
         try:
@@ -76,11 +80,16 @@ def read(stream: IO[bytes]) -> Iterator[Item]:
             raise _refused(line, f"{error.message}{where}") from None
         except Refused as refused:
             raise _refused(line, refused.message) from None
+        except RecursionError:
+            raise _refused(line, "nested too deeply.") from None
         if item.custom_id in names:
             raise _refused(line, "another line has this custom_id.")
         if url and item.url != url:
             raise _refused(line, f"all items of a suite are for one endpoint, {url}.")
         names.add(item.custom_id)
+        tags.update(item.tags)
+        if len(tags) > MOST_KINDS:
+            raise _refused(line, f"a suite has {MOST_KINDS} different tags at most.")
         url, size = item.url, size + len(line.data or b"")
         if len(names) > MOST_ITEMS or size > MOST_BYTES:
             why = (
@@ -93,7 +102,8 @@ def read(stream: IO[bytes]) -> Iterator[Item]:
 
 
 def _refused(line: Line, why: str) -> Refused:
-    return Refused(f"Line {line.number:,}: {why}", param="file", code="invalid_item")
+    message = f"Line {line.number:,}: {quoted(why, WHY_LENGTH)}"
+    return Refused(message, param="file", code="invalid_item")
 
 
 def _item(line: Line, place: int) -> Item:
@@ -145,7 +155,7 @@ def _body(given: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def _metrics(given: Any) -> list[Metric] | None:
-    return None if given is None else read_metrics("metrics", given)
+    return None if given is None else read_kept(json.dumps(given))
 
 
 def _tags(given: Any) -> list[str]:
@@ -159,6 +169,7 @@ def _tags(given: Any) -> list[str]:
 
 def _check(line: Line, item: Item) -> None:
     """As strictly as a line of a batch file: it will be one."""
+    as_text("body", item.body)
     content = {
         "custom_id": item.custom_id,
         "method": "POST",
@@ -168,5 +179,22 @@ def _check(line: Line, item: Item) -> None:
     data = Line(line.number, line.offset, json.dumps(content).encode())
     most = settings.BATCHSITE_MAX_LINE_BYTES
     parse_line(data, endpoint=item.url, models=(ANY_MODEL,), limit=most)
-    if len(json.dumps(item.reference)) > REFERENCE_LENGTH:
+    if len(as_text("reference", item.reference)) > REFERENCE_LENGTH:
         raise bad("reference", f"at most {REFERENCE_LENGTH:,} characters.")
+
+
+def as_text(param: str, value: Any) -> str:
+    """The value as JSON that every reader takes; Refused names what it cannot hold.
+
+    Infinite numbers, which 1e400 becomes, and half of a surrogate pair.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise bad(param, "a string has half a surrogate pair.") from None
+    except ValueError:
+        raise bad(param, "a number is too large.") from None
+    except RecursionError:
+        raise bad(param, "it is nested too deeply.") from None
+    return text

@@ -8,6 +8,7 @@ a killed one is gone on with, and no answer is scored twice.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -24,6 +25,7 @@ from django.utils import timezone
 from batchsite.accounts.models import User
 from jobs import disks, file_store, lifecycle, limits, submit
 from jobs.auditing import note
+from jobs.jsonl import quoted
 from jobs.models import Batch, BatchFile, ServedModel
 from jobs.models.leases import TakenOver
 from jobs.refusals import NotNow, Refused
@@ -31,8 +33,10 @@ from jobs.row_checks.parameters import bad, string, title
 from jobs.uploads import SpooledUpload
 
 from . import evaluating
+from .item_lines import as_text
 from .models import Cell, Run, SuiteItem, SuiteVersion
 
+log = logging.getLogger(__name__)
 PRIORITY = -100
 TURN_SECONDS = 40.0
 AGAIN_SECONDS = 60
@@ -79,7 +83,7 @@ def _variant(param: str, value: Any) -> Variant:
         raise bad(param, "expected an object.", "invalid_type")
     for member in value:
         if member not in ("name", "body"):
-            where = f"{param}.{str(member)[:50]}"
+            where = f"{param}.{quoted(str(member), 50)}"
             raise bad(where, "a variant has no such field.", "unknown_parameter")
     name = string(f"{param}.name", value.get("name"), 40)
     if not VARIANT.fullmatch(name):
@@ -90,7 +94,7 @@ def _variant(param: str, value: Any) -> Variant:
     for member in FIXED:
         if member in body:
             raise bad(f"{param}.body.{member}", "a variant cannot change this.")
-    if len(json.dumps(body)) > BODY_LENGTH:
+    if len(as_text(f"{param}.body", body)) > BODY_LENGTH:
         raise bad(f"{param}.body", f"at most {BODY_LENGTH:,} characters.")
     return Variant(name, body)
 
@@ -189,18 +193,19 @@ def cancel(*, run: Run, user: User | None, address: str | None = None) -> None:
         if run.state != Run.State.RUNNING:
             raise NotNow(f"The run is {run.get_state_display().lower()} already.")
         now = timezone.now()
-        left = run.cells.filter(state__in=OPEN)
-        batches = [cell.batch for cell in left.select_related("batch") if cell.batch]
+        keys = list(run.cells.filter(state__in=OPEN).values_list("pk", flat=True))
+        left = Cell.objects.filter(pk__in=keys, state__in=OPEN)
         # Whoever is at one of them is too late from now on.
         left.update(state=State.CANCELLED, ended_at=now, turn=F("turn") + 1)
+        # As they are now: one may have been started just before.
+        for batch in Batch.objects.filter(benchmark_cell__in=keys):
+            try:
+                submit.cancel_batch(batch=batch, user=user, address=address)
+            except lifecycle.CannotCancel:
+                # It has just ended by itself.
+                continue
         Run.objects.filter(pk=run.pk).update(state=Run.State.CANCELLED, ended_at=now)
         note("benchmark.cancel", run, user, address)
-    for batch in batches:
-        try:
-            submit.cancel_batch(batch=batch, user=user, address=address)
-        except lifecycle.CannotCancel:
-            # It has just ended by itself.
-            continue
     run.refresh_from_db()
 
 
@@ -263,6 +268,13 @@ def _take() -> Cell | None:
 def go_on(cell: Cell, end: float) -> None:
     """Start a held cell, or score it until `end`."""
     try:
+        _go_on(cell, end)
+    except TakenOver:
+        return
+
+
+def _go_on(cell: Cell, end: float) -> None:
+    try:
         if cell.state == State.WAITING:
             _start(cell)
         elif cell.batch is None:
@@ -275,13 +287,17 @@ def go_on(cell: Cell, end: float) -> None:
             _close(cell, State.DONE, figures_text=figures)
         else:
             _close(cell, State.FAILED, problem=_why(cell.batch))
-    except limits.LimitReached:
-        # Nothing is wrong with it: the team has no room just now.
+    except (limits.LimitReached, disks.NoRoom):
+        # Nothing is wrong with it: there is no room just now.
         cell.hold(taken_until=Now() + timedelta(seconds=AGAIN_SECONDS))
     except Refused as refused:
         _close(cell, State.FAILED, problem=refused.message[:500])
-    except TakenOver:
-        return
+    except (TakenOver, DatabaseError):
+        raise
+    except Exception:
+        # Another try would end the same way, and keep all other cells waiting.
+        log.exception("benchmark cell failed", extra={"cell": cell.pk})
+        _close(cell, State.FAILED, problem="A mistake of the server; see its log.")
 
 
 def _why(batch: Batch) -> str:

@@ -71,22 +71,30 @@ def of_results(
     """A sample of a batch's requests; the same one whenever it is drawn.
 
     With `with_reference` what was answered then is what answers are compared with; only
-    answered rows are taken then. Of what a filter leaves the first 20,000 are looked
-    at, for 5 s.
+    answered rows are taken then, and none that is no item: with an infinite number, or
+    an answer of 200,000 characters. Of what a filter leaves the first 20,000 are looked
+    at, for 5 s in all.
     """
     if not 1 <= most <= MOST_REPLAYED:
         raise bad("most", f"expected 1 to {MOST_REPLAYED:,}.")
-    indexes = _matching(batch, wanted)
+    until = time.monotonic() + LOOKED_SECONDS
+    indexes = _matching(batch, wanted, until)
     random.Random(batch.public_id).shuffle(indexes)  # noqa: S311 - a sample
     found: list[Item] = []
-    while indexes and len(found) < most:
+    size = 0
+    while indexes and len(found) < most and time.monotonic() < until:
         some, indexes = indexes[:READ_AT_ONCE], indexes[READ_AT_ONCE:]
         rows = Result.objects.filter(batch=batch, index__in=some)
         by_index = {row.index: row for row in rows.select_related("request")}
         for index in some:
-            item = _replayed(by_index.get(index), batch, with_reference)
-            if item is not None and len(found) < most:
-                found.append(item)
+            row = by_index.get(index)
+            item = _replayed(row, batch, with_reference) if row else None
+            if row is None or item is None or len(found) >= most:
+                continue
+            size += len(row.request.body) + len(row.body)
+            if size > item_lines.MOST_BYTES:
+                break
+            found.append(item)
     if not found:
         raise Refused("No row of the batch can be taken.", param="batch_id")
     about = {
@@ -98,11 +106,12 @@ def of_results(
     return Source(sorted(found, key=lambda item: item.custom_id), about)
 
 
-def _matching(batch: Batch, wanted: ResultFilter) -> list[int]:
+def _matching(batch: Batch, wanted: ResultFilter, until: float) -> list[int]:
     if wanted.is_empty:
-        return list(range(batch.total))
+        draw = random.Random(batch.public_id)  # noqa: S311 - a sample
+        return draw.sample(range(batch.total), min(batch.total, LOOKED_AT))
     found: list[int] = []
-    after, until = -1, time.monotonic() + LOOKED_SECONDS
+    after = -1
     while len(found) < LOOKED_AT and time.monotonic() < until:
         page = search(batch, wanted, after=after, limit=READ_AT_ONCE)
         found += [row.index for row in page.rows]
@@ -112,9 +121,7 @@ def _matching(batch: Batch, wanted: ResultFilter) -> list[int]:
     return found
 
 
-def _replayed(row: Result | None, batch: Batch, with_reference: bool) -> Item | None:
-    if row is None:
-        return None
+def _replayed(row: Result, batch: Batch, with_reference: bool) -> Item | None:
     body = parsed(row.request.body)
     if not isinstance(body, dict):
         return None
@@ -123,9 +130,13 @@ def _replayed(row: Result | None, batch: Batch, with_reference: bool) -> Item | 
         if row.outcome != Result.Outcome.COMPLETED:
             return None
         text = read(row.body, row.finish_reason).text
-        if text is None:
+        if text is None or len(text) > item_lines.REFERENCE_LENGTH:
             return None
     body.pop("model", None)
+    try:
+        item_lines.as_text("body", [body, text])
+    except Refused:
+        return None
     url = row.request.url or batch.endpoint
     return Item(row.request.custom_id, url, body, reference=text)
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
@@ -41,10 +41,11 @@ def create_suite(
     All of it is there, or nothing.
     """
     name = title("name", name)
+    prepared = _Prepared(source, metrics)
     try:
         with transaction.atomic():
             suite = Suite.objects.create(team=team, name=name, created_by=user)
-            version = _write(suite, 1, source, metrics, user)
+            version = prepared.write(suite, 1, user)
             note("suite.create", suite, user, address, items=version.count)
     except IntegrityError:
         if not Suite.objects.filter(team=team, name=name).exists():
@@ -62,13 +63,14 @@ def add_version(
     address: str | None = None,
 ) -> SuiteVersion:
     """The next version; the newest one itself where nothing is different in it."""
+    prepared = _Prepared(source, metrics)
     with transaction.atomic():
         # Two of them are one after the other.
         Suite.objects.select_for_update().get(pk=suite.pk)
         latest = suite.latest
         if latest.number >= MOST_VERSIONS:
             raise bad("suite", f"a suite has {MOST_VERSIONS:,} versions at most.")
-        version = _write(suite, latest.number + 1, source, metrics, user)
+        version = prepared.write(suite, latest.number + 1, user)
         if version.sha256 == latest.sha256:
             version.delete()
             return latest
@@ -88,46 +90,46 @@ def archive_suite(
     suite.refresh_from_db()
 
 
-def _write(
-    suite: Suite,
-    number: int,
-    source: Source,
-    metrics: Sequence[Metric] | None,
-    user: User | None,
-) -> SuiteVersion:
-    wanted = source.metrics if metrics is None else metrics
-    asked = json.dumps([metric.as_json() for metric in wanted])
-    version = SuiteVersion.objects.create(
-        suite=suite,
-        number=number,
-        count=0,
-        metrics_text=asked,
-        source_text=json.dumps(source.about),
-        created_by=user,
-    )
-    digest = hashlib.sha256(asked.encode())
-    coming = iter(source.items)
-    while some := list(islice(coming, WRITTEN_AT_ONCE)):
-        version.url = some[0].url
-        rows = [
-            _row(version, version.count + place, item)
-            for place, item in enumerate(some)
-        ]
-        for row in rows:
+class _Prepared:
+    """A version's rows, read and checked before a database waits for them."""
+
+    def __init__(self, source: Source, metrics: Sequence[Metric] | None) -> None:
+        self.source = source.about
+        wanted = source.metrics if metrics is None else metrics
+        self.metrics_text = json.dumps([metric.as_json() for metric in wanted])
+        self.url = ""
+        self.rows: list[SuiteItem] = []
+        for index, item in enumerate(source.items):
+            self.url = item.url
+            self.rows.append(_row(index, item))
+        if not self.rows:
+            raise Refused("There is no item to make a suite of.", param="items")
+
+    def write(self, suite: Suite, number: int, user: User | None) -> SuiteVersion:
+        """Make the version, in the transaction that is open."""
+        version = SuiteVersion.objects.create(
+            suite=suite,
+            number=number,
+            url=self.url,
+            count=len(self.rows),
+            sha256="",
+            metrics_text=self.metrics_text,
+            source_text=json.dumps(self.source),
+            created_by=user,
+        )
+        digest = hashlib.sha256(self.metrics_text.encode())
+        for row in self.rows:
+            row.version = version
             digest.update(json.dumps(row.as_line(), sort_keys=True).encode() + b"\n")
-        SuiteItem.objects.bulk_create(rows)
-        version.count += len(rows)
-    if not version.count:
-        raise Refused("There is no item to make a suite of.", param="items")
-    version.sha256 = digest.hexdigest()
-    version.save()
-    return version
+        SuiteItem.objects.bulk_create(self.rows, batch_size=WRITTEN_AT_ONCE)
+        version.sha256 = digest.hexdigest()
+        version.save(update_fields=["sha256"])
+        return version
 
 
-def _row(version: SuiteVersion, index: int, item: Item) -> SuiteItem:
+def _row(index: int, item: Item) -> SuiteItem:
     own = item.metrics
     return SuiteItem(
-        version=version,
         index=index,
         custom_id=item.custom_id,
         body=json.dumps(item.body),
@@ -135,6 +137,15 @@ def _row(version: SuiteVersion, index: int, item: Item) -> SuiteItem:
         metrics_text="" if own is None else json.dumps([m.as_json() for m in own]),
         tags=item.tags,
     )
+
+
+def newest_of(suites: Sequence[Suite]) -> dict[int, SuiteVersion]:
+    """The newest version of each, by the suite's key; one query."""
+    newest = SuiteVersion.objects.filter(suite=OuterRef("suite")).order_by("-number")
+    rows = SuiteVersion.objects.filter(
+        suite__in=suites, number=Subquery(newest.values("number")[:1])
+    )
+    return {version.suite_id: version for version in rows}
 
 
 def as_lines(version: SuiteVersion) -> Iterator[bytes]:

@@ -87,13 +87,14 @@ def found_or_404(row: Row | None) -> Row:
 
 
 def team_of(request: HttpRequest, teams: Sequence[Team], right: str) -> Team:
-    """The team that the address names in `team`, of those where the person has the right.
+    """The team that `team` names, in the form or else in the address.
 
-    Nothing named is the first of them; PermissionDenied where there is none.
+    Of those where the person has the right; nothing named is the first of them, and
+    PermissionDenied where there is none.
     """
     if not teams:
         raise PermissionDenied(permissions.refusal(right))
-    wanted = request.GET.get("team", "")
+    wanted = request.POST.get("team", "") or request.GET.get("team", "")
     if not wanted:
         return teams[0]
     found = next((team for team in teams if str(team.pk) == wanted), None)

@@ -20,6 +20,8 @@ MOST_DRAWS = 2_000_000
 LEAST_RESAMPLES = 200
 # With so many differences all signs are tried.
 MOST_SIGNS = 14
+# From here on nothing is drawn.
+MOST_DRAWN = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +180,27 @@ def paired(
 
     The interval is the percentile bootstrap over items: Efron, B. & Tibshirani, R.
     (1993). An Introduction to the Bootstrap, chapter 13. `p` is McNemar's exact test
-    where all values are 0 or 1, else that of the signs' randomization.
+    where all values are 0 or 1, else that of the signs' randomization. Of more than
+    MOST_DRAWN items both are by the normal limit, which drawing then only repeats.
     """
     pairs = [b - a for a, b in zip(first, second, strict=True)]
     if not pairs:
         raise ValueError("A difference needs an item.")
     count, mean = len(pairs), fmean(pairs)
+    are_shares = all(value in (0, 1) for value in (*first, *second))
+    if count > MOST_DRAWN:
+        error = stdev(pairs) / math.sqrt(count)
+        interval = Interval(mean - Z * error, mean + Z * error)
+        if are_shares:
+            p = mcnemar(pairs.count(-1), pairs.count(1))
+        else:
+            p = 2 * NormalDist().cdf(-abs(mean) / error) if error else float(not mean)
+        return Difference(mean, count, interval, p)
     draw = random.Random(seed)  # noqa: S311 - statistics, no secrets
     resamples = max(min(RESAMPLES, MOST_DRAWS // count), LEAST_RESAMPLES)
     means = sorted(fmean(draw.choices(pairs, k=count)) for _ in range(resamples))
     interval = Interval(percentile(means, 0.025), percentile(means, 0.975))
-    if all(value in (0, 1) for value in (*first, *second)):
+    if are_shares:
         p = mcnemar(pairs.count(-1), pairs.count(1))
     else:
         p = _by_signs(pairs, draw, resamples)

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.comparing import Comparison, Contestant, compare
+from benchmarks.comparing import Comparison, Contestant, compare_all
 from benchmarks.models import Cell, Run, Suite, SuiteItem, SuiteVersion
 from jobs.api.serializers import unix
 
 Object = dict[str, Any]
+# One call takes no longer; the next one goes on.
+COMPARED_SECONDS = 10.0
 
 
 def suite_object(suite: Suite, version: SuiteVersion) -> Object:
@@ -31,8 +33,8 @@ def suite_object(suite: Suite, version: SuiteVersion) -> Object:
     }
 
 
-def run_object(run: Run) -> Object:
-    """A run with its cells and what came of each."""
+def run_object(run: Run, *, with_tags: bool = True) -> Object:
+    """A run with its cells and what came of each; lists leave the tags' figures out."""
     matrix = run.matrix
     cells = run.cells.select_related("batch").order_by("position")
     return {
@@ -46,13 +48,16 @@ def run_object(run: Run) -> Object:
         "variants": matrix["variants"],
         "repeats": matrix["repeats"],
         "rerun_of": run.rerun_of.public_id if run.rerun_of else None,
-        "cells": [_cell(cell) for cell in cells],
+        "cells": [_cell(cell, with_tags=with_tags) for cell in cells],
         "created_at": unix(run.created_at),
         "ended_at": unix(run.ended_at),
     }
 
 
-def _cell(cell: Cell) -> Object:
+def _cell(cell: Cell, *, with_tags: bool) -> Object:
+    figures = cell.figures
+    if not with_tags:
+        figures.pop("tags", None)
     return {
         "position": cell.position,
         "model": cell.model,
@@ -61,23 +66,28 @@ def _cell(cell: Cell) -> Object:
         "state": cell.state,
         "problem": cell.problem or None,
         "batch_id": cell.batch.public_id if cell.batch else None,
-        "figures": cell.figures or None,
+        "figures": figures or None,
     }
 
 
 def comparison_object(
     run: Run, metric: str, baseline: Contestant, others: Sequence[Contestant]
 ) -> Object:
-    """Each of a run's models and variants beside the baseline, by one metric."""
+    """Each of a run's models and variants beside the baseline, by one metric.
+
+    Of large runs some may not be compared yet: `complete` is false then.
+    """
+    compared, is_whole = compare_all(baseline, others, metric, seconds=COMPARED_SECONDS)
     return {
         "object": "benchmark.comparison",
         "run_id": run.public_id,
         "metric": metric,
+        "complete": is_whole,
         "baseline": _contestant(baseline, metric),
         "others": [
             {
                 **_contestant(one, metric),
-                "compared": _compared(compare(baseline, one, metric)),
+                "compared": _compared(compared.get(one.key)),
             }
             for one in others
         ],

@@ -37,7 +37,9 @@ def run_collection(request: Request) -> Response:
         cursor=cursor_of(rows, request, "run"),
         limit=page_limit(request, default=20, most=100),
     )
-    return Response(list_object([run_object(r) for r in found], has_more=has_more))
+    return Response(
+        list_object([run_object(r, with_tags=False) for r in found], has_more=has_more)
+    )
 
 
 def _ask(request: Request) -> Run:

@@ -104,6 +104,7 @@ SCHEMAS: dict[str, Schema] = {
         object={"const": "benchmark.comparison"},
         run_id=text(),
         metric=text(),
+        complete=noted("false: ask again, some are not compared yet.", BOOLEAN),
         baseline=obj(**CONTESTANT),
         others=array(
             obj(

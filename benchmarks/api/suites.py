@@ -16,7 +16,7 @@ from benchmarks.models import Suite, SuiteVersion
 from benchmarks.scoring import read as read_metrics
 from benchmarks.sources import Source
 from jobs.api import bodies, params
-from jobs.api.auth import caller, scope
+from jobs.api.auth import caller, need, scope
 from jobs.api.found import unknown, who
 from jobs.api.paging import cursor_of, page, page_limit, unknown_cursor
 from jobs.api.parsers import body_of
@@ -43,7 +43,7 @@ def suite_collection(request: Request) -> Response:
         suite = suites.create_suite(
             team=team,
             name=params.text(body, "name"),
-            source=_source(team, body),
+            source=_source(request, team, body),
             metrics=_metrics(body),
             **who(request),
         )
@@ -54,20 +54,23 @@ def suite_collection(request: Request) -> Response:
         cursor=cursor_of(rows, request, "suite"),
         limit=page_limit(request, default=20, most=100),
     )
-    data = [suite_object(suite, suite.latest) for suite in found]
+    newest = suites.newest_of(found)
+    data = [suite_object(suite, newest[suite.pk]) for suite in found]
     return Response(list_object(data, has_more=has_more))
 
 
-def _source(team: Team, body: bodies.Body) -> Source:
+def _source(request: Request, team: Team, body: bodies.Body) -> Source:
     """What the body takes the items from: one of three."""
     given = [name for name in SOURCES if body.get(name) is not None]
     if len(given) != 1:
         why = f"name one of {params.listed(SOURCES)}, and no second one."
         raise bad((given or SOURCES[:1])[-1], why)
     if given == ["file_id"]:
+        need(request, "files:read")
         return sources.of_file(bodies.file(team, body, "file_id"))
     if given == ["ready"]:
         return sources.of_ready(params.text(body, "ready"))
+    need(request, "batches:read")
     batch = bodies.batch(team, body["batch_id"], "batch_id")
     most = body.get("most", USUAL_REPLAYED)
     return sources.of_results(
@@ -109,7 +112,7 @@ def suite_versions(request: Request, suite_id: str) -> Response:
     bodies.known_only(body, CONTENT)
     version = suites.add_version(
         suite=suite,
-        source=_source(suite.team, body),
+        source=_source(request, suite.team, body),
         metrics=_metrics(body),
         **who(request),
     )

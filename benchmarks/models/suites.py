@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from batchsite.accounts.models import Team, User
 from benchmarks.ids import new_suite_id
-from benchmarks.scoring import Metric
-from benchmarks.scoring import read as read_metrics
+from benchmarks.scoring import Metric, read_kept
 from jobs.models.owned import OwnedQuerySet
 
 
@@ -87,7 +86,7 @@ class SuiteVersion(models.Model):
     @cached_property
     def metrics(self) -> list[Metric]:
         """What is asked of items that ask nothing of their own."""
-        return read_metrics("metrics", json.loads(self.metrics_text))
+        return read_kept(self.metrics_text)
 
     @property
     def source(self) -> dict[str, Any]:
@@ -138,7 +137,7 @@ class SuiteItem(models.Model):
         """Its own; else those of the version."""
         if not self.metrics_text:
             return self.version.metrics
-        return read_metrics("metrics", json.loads(self.metrics_text))
+        return read_kept(self.metrics_text)
 
     def as_line(self) -> dict[str, Any]:
         """As an export has it and `item_lines` reads it."""

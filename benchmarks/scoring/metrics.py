@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from jobs.jsonl import quoted
 from jobs.row_checks import parameters
 from jobs.row_checks.outcome import CannotTell
 from jobs.row_checks.parameters import bad
@@ -53,6 +56,12 @@ def read(param: str, value: Any) -> list[Metric]:
     return found
 
 
+@lru_cache(maxsize=512)
+def read_kept(text: str) -> list[Metric]:
+    """Metrics of a JSON text; the same text is checked once. Not to be changed."""
+    return read("metrics", json.loads(text))
+
+
 def _metric(param: str, value: Any) -> Metric:
     if isinstance(value, str):
         value = {"kind": value}
@@ -60,7 +69,7 @@ def _metric(param: str, value: Any) -> Metric:
         raise bad(param, "expected an object.", "invalid_type")
     for member in value:
         if member not in MEMBERS:
-            where = f"{param}.{str(member)[:50]}"
+            where = f"{param}.{quoted(str(member), 50)}"
             raise bad(where, "a metric has no such field.", "unknown_parameter")
     kind_name = parameters.choice(f"{param}.kind", value.get("kind"), KINDS)
     kind = KINDS[kind_name]
@@ -69,7 +78,7 @@ def _metric(param: str, value: Any) -> Metric:
         raise bad(f"{param}.params", "expected an object.", "invalid_type")
     params: dict[str, Any] = {}
     for member, content in given.items():
-        where = f"{param}.params.{str(member)[:50]}"
+        where = f"{param}.params.{quoted(str(member), 50)}"
         if member not in kind.reads:
             raise bad(where, f"'{kind_name}' has no such parameter.")
         params[member] = kind.reads[member](where, content)
@@ -105,4 +114,7 @@ def scored(
     try:
         return scorer(text, reference)
     except (NotScored, CannotTell):
+        return None
+    except (ArithmeticError, RecursionError, ValueError):
+        # Numbers of hundreds of digits and the like: nobody can tell.
         return None

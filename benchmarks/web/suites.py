@@ -36,6 +36,7 @@ from jobs.web.result_filters import ResultFilterForm
 from .access import WRITE, get_suite
 from .forms import ReplayForm, SuiteForm, VersionForm, metrics_of, source_of
 
+SUITES = 50
 ITEMS = 50
 RUNS = 10
 SHOWN = 160
@@ -49,12 +50,17 @@ def suite_list(request: HttpRequest) -> HttpResponse:
     archived = request.GET.get("state") == "archived"
     rows = Suite.objects.visible_to(user).filter(archived_at__isnull=not archived)
     rows = rows.select_related("team").annotate(run_count=Count("versions__runs"))
-    found = list(rows.order_by("team__name", "name"))
-    newest: dict[int, SuiteVersion] = {}
-    for version in SuiteVersion.objects.filter(suite__in=found).order_by("number"):
-        newest[version.suite_id] = version
+    before = Suite.objects.visible_to(user).find(request.GET.get("before", ""))
+    if before is not None:
+        rows = rows.filter(pk__lt=before.pk)
+    found = list(rows.order_by("-pk")[: SUITES + 1])
+    older = found[SUITES - 1].public_id if len(found) > SUITES else ""
+    found = found[:SUITES]
+    newest = suites.newest_of(found)
     ctx = {
         "rows": [(suite, newest[suite.pk]) for suite in found],
+        "older": older,
+        "is_first": before is None,
         "ready": sources.READY,
         "state": "archived" if archived else "",
         "teams": list(permissions.teams_where(user, WRITE)),
@@ -128,6 +134,7 @@ def suite_detail(request: HttpRequest, code: str) -> HttpResponse:
         "suite": suite,
         "version": version,
         "versions": list(suite.versions.all()[:20]),
+        "newest": suite.versions.count(),
         "items": [_shown(item, version) for item in found[:ITEMS]],
         "next": found[ITEMS - 1].index if len(found) > ITEMS else None,
         "is_first": after < 0,

@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 from knox.crypto import hash_token
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -194,6 +194,15 @@ def caller(request: Request) -> ApiKey:
     key = request.auth
     assert isinstance(key, ApiKey)  # KeyRights let nobody else pass
     return key
+
+
+def need(request: Request, right: str) -> None:
+    """Refuse a call whose key lacks a further right, for what its body names."""
+    if not permissions.key_may(caller(request), right):
+        raise PermissionDenied(
+            "You have insufficient permissions for this operation. The scope that this"
+            f" API key lacks: {right}."
+        )
 
 
 def masked(token: str) -> str:

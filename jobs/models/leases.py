@@ -28,7 +28,10 @@ class LeasedQuerySet(models.QuerySet[Row]):
         The row then has the turn that its updates are made with.
         """
         until = database_time(LEASE_SECONDS)
-        mine = self.free().filter(pk=row.pk, turn=row.turn)
+        # By itself: of a query with joins PostgreSQL would compare the key alone again
+        # where two processes come at once.
+        rows = type(row)._base_manager.filter(pk=row.pk, turn=row.turn)
+        mine = rows.filter(Q(taken_until=None) | Q(taken_until__lt=Now()))
         if not mine.update(taken_until=until, turn=F("turn") + 1):
             return False
         row.turn += 1

@@ -166,7 +166,13 @@ def test_a_run_from_its_start_to_a_comparison(
     done = get(ann, path)
     assert done["state"] == "done"
     assert done["cells"][1]["figures"]["metrics"]["numeric"]["mean"] == 0.25
-    assert get(ann, "/runs")["data"] == [done]
+    (listed,) = get(ann, "/runs")["data"]
+    assert (
+        listed["cells"][1]["figures"]["metrics"]
+        == (done["cells"][1]["figures"]["metrics"])
+    )
+    assert "tags" in done["cells"][1]["figures"]
+    assert "tags" not in listed["cells"][1]["figures"]
 
     found = get(ann, f"{path}/comparison")
     assert found["baseline"]["model"] == "small"
@@ -215,6 +221,20 @@ def test_what_is_wrong_with_a_run_is_named(
 ) -> None:
     asked = {"suite_id": sums.public_id, "models": models}
     assert post(ann, "/runs", asked | over, status=400)["error"]["param"] == param
+
+
+def test_a_key_reads_no_more_by_a_suite(
+    team: Team, teammate: User, answered: Answered, make_file: MakeFile
+) -> None:
+    batch, file = answered("secret"), make_file(b'{"input": "a"}\n')
+    narrow = api_client(teammate, team, scopes=["benchmarks:write"])
+    for body, lacks in (
+        ({"batch_id": batch.public_id}, "batches:read"),
+        ({"file_id": file.public_id}, "files:read"),
+    ):
+        error = post(narrow, "/suites", {"name": "n", **body}, status=403)["error"]
+        assert lacks in error["message"]
+    assert post(narrow, "/suites", {"name": "n", "ready": "extraction"})["items"] == 30
 
 
 def test_other_teams_and_readers(

@@ -15,7 +15,7 @@ from batchsite.accounts.models import AuditEvent, User
 from benchmarks import evaluating, running, suites
 from benchmarks.models import Cell, Run, Score, Suite
 from benchmarks.running import Variant, read_variants
-from jobs import limits
+from jobs import disks, limits
 from jobs.models import Batch
 from jobs.refusals import NotNow, Refused
 from tests.web.benchmark_rows import answer
@@ -235,6 +235,59 @@ def test_who_scores_a_cell_that_is_cancelled_writes_nothing(
     assert Score.objects.count() == 0
 
 
+def test_a_mistake_fails_its_cell_and_no_other(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    small, large = cells(run)
+    for cell in (small, large):
+        answer(cell, "2", "4", "60", "80")
+    real = evaluating.score
+
+    def score(cell: Cell, end: float) -> bool:
+        if cell.pk == small.pk:
+            raise TypeError("odd")
+        return real(cell, end)
+
+    monkeypatch.setattr(evaluating, "score", score)
+    running.work()
+    assert [cell.state for cell in cells(run)] == ["failed", "done"]
+    assert "mistake of the server" in cells(run)[0].problem
+    assert state(run) == "done"
+
+
+def test_a_full_disk_is_waited_for(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise disks.NoRoom("a disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disks, "check", refuse)
+        run = make_run(models=["small"])
+    assert cells(run)[0].state == "waiting"
+
+
+def test_slow_scoring_holds_its_cell(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "HELD_SECONDS", -1.0)
+    run = make_run(models=["small"])
+    (cell,) = cells(run)
+    answer(cell, "2", "4", "60", "80")
+    turns: list[int] = []
+    real = Cell.hold
+
+    def hold(self: Cell, **values: Any) -> None:
+        turns.append(values.get("scored", 0))
+        real(self, **values)
+
+    monkeypatch.setattr(Cell, "hold", hold)
+    running.work()
+    assert turns[:4] == [1, 2, 3, 4]
+    assert cells(run)[0].state == "done"
+
+
 def test_what_cannot_be_run_is_refused(
     sums: Suite, models: list[str], owner: User
 ) -> None:
@@ -271,6 +324,9 @@ def test_what_cannot_be_run_is_refused(
         ([{"name": "a", "body": {"model": "x"}}], "variants[0].body.model"),
         ([{"name": "a", "body": {"x": "y" * 20_001}}], "variants[0].body"),
         ([{"name": "a"}, {"name": "a"}], "variants"),
+        ([{"name": "a", "body": {"n": 1e400}}], "variants[0].body"),
+        ([{"name": "a", "body": {"n": "\ud800"}}], "variants[0].body"),
+        ([{"name": "a", "\ud800": 1}], "variants[0].\\ud800"),
     ],
 )
 def test_what_is_wrong_with_a_variant_is_named(value: Any, param: str) -> None:

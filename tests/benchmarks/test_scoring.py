@@ -100,6 +100,24 @@ def test_no_answer_is_no_good_answer_and_no_reference_says_nothing(kind: str) ->
 
 
 @pytest.mark.parametrize(
+    ("asked", "text", "reference"),
+    [
+        (metric("numeric"), "1", 10**400),
+        (metric("numeric"), "9" * 400, 5),
+        (
+            metric("json_schema", schema={"type": "number", "multipleOf": 0.1}),
+            *("9" * 400, None),
+        ),
+        (metric("fields"), "[" * 988 + "]" * 988, {"a": 1}),
+        (metric("fields"), '{"a": ' + "9" * 400 + "}", {"a": 10**400}),
+    ],
+)
+def test_no_answer_ends_the_scoring(asked: Metric, text: str, reference: Any) -> None:
+    found = score(asked, text, reference)
+    assert found is None or 0 <= found <= 1
+
+
+@pytest.mark.parametrize(
     ("value", "param"),
     [
         ("exact", "metrics"),

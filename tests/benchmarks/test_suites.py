@@ -88,6 +88,16 @@ def test_short_forms_batch_lines_and_rows_of_datasets_are_items() -> None:
         ({"body": {**ASKED, "n": 1}, "url": "/v1/odd"}, "Invalid 'url'"),
         ({"input": "a", "custom_id": 5}, "custom_id must be a string"),
         ({"input": "a", "custom_id": "\ud800"}, "custom_id must be a string"),
+        ({"input": "\ud800"}, "Invalid 'body': a string has half a surrogate pair"),
+        ({"input": "a", "reference": "\ud800"}, "Invalid 'reference'"),
+        ({"input": "a", "\ud800": 1}, "an item has no such field"),
+        (b'{"input": "a", "reference": 1e400}', "a number is too large"),
+        (b'{"body": {"messages": [1], "n": 1e400}}', "Invalid 'body': a number"),
+        (
+            b'{"input": "a", "reference": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+            "not parseable",
+        ),
+        ({"input": "a", "metrics": [{"kind": "exact", "\ud800": 1}]}, "no such field"),
         ({"input": "a", "metrics": ["odd"]}, "Invalid 'metrics[0].kind'"),
         ({"input": "a", "tags": "b"}, "Invalid 'tags'"),
         ({"input": "a", "tags": ["\0"]}, "use printable characters"),
@@ -113,6 +123,10 @@ def test_items_have_names_of_their_own_and_one_endpoint(
         list(item_lines.read(lines(same, other)))
     with pytest.raises(Refused, match="no items"):
         list(item_lines.read(lines(b"  ")))
+    monkeypatch.setattr(item_lines, "MOST_KINDS", 1)
+    tagged = [{"input": "a", "tags": [tag]} for tag in "ab"]
+    with pytest.raises(Refused, match="Line 2: a suite has 1 different tags"):
+        list(item_lines.read(lines(*tagged)))
     monkeypatch.setattr(item_lines, "MOST_ITEMS", 1)
     with pytest.raises(Refused, match="Line 2: a suite has 1 items"):
         list(item_lines.read(lines({"input": "a"}, {"input": "b"})))
@@ -201,7 +215,7 @@ def test_an_export_makes_the_same_items_elsewhere(
 ) -> None:
     monkeypatch.setattr(suites, "WRITTEN_AT_ONCE", 2)
     rows = [{"input": f"ä {n}", "reference": n} for n in range(5)]
-    rows.append({"input": "\ud800", "reference": "\0", "metrics": ["exact"]})
+    rows.append({"input": "\0", "reference": "\0", "metrics": ["exact"]})
     suite = made(team, *rows, metrics=sources.ready("arithmetic").metrics)
     content = b"".join(suites.as_lines(suite.latest))
     assert "ä 3".encode() in content
@@ -261,6 +275,21 @@ def test_rows_of_a_batch_are_replayed(answered: Callable[..., Batch]) -> None:
         replay(9, wanted=ResultFilter(outcome="failed"))
     with pytest.raises(Refused, match="expected 1 to 5,000"):
         replay(0)
+
+
+@pytest.mark.django_db
+def test_what_is_no_item_is_not_replayed(
+    answered: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = answered("long " * 50_000, "half \ud800", "good", "fine")
+    batch.requests.filter(index=3).update(
+        body='{"messages": [{"role": "user", "content": "a"}], "n": 1e400}'
+    )
+    whole = sources.of_results(batch, ResultFilter(), most=9, with_reference=True)
+    assert [item.reference for item in whole.items] == ["good"]
+    monkeypatch.setattr(item_lines, "MOST_BYTES", 10)
+    with pytest.raises(Refused, match="No row of the batch"):
+        sources.of_results(batch, ResultFilter(), most=9, with_reference=True)
 
 
 @pytest.mark.parametrize("slug", [one.slug for one in sources.READY])

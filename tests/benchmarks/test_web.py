@@ -11,10 +11,12 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from batchsite.accounts.models import User
+from batchsite.accounts.models import Membership, Team, User
 from benchmarks import running
+from benchmarks.comparing import contestants
 from benchmarks.models import Run, Suite
 from benchmarks.running import Variant
+from benchmarks.web import runs
 from jobs.models import Batch
 from tests.web.benchmark_rows import answer
 
@@ -212,6 +214,44 @@ def test_the_first_page_has_the_newest_runs_with_their_best(
     page = text(ann, "/")
     assert f"/benchmarks/runs/{run.public_id}/" in page
     assert "(-75.0 points)" in page
+
+
+def test_what_takes_long_is_compared_when_the_page_asks_again(
+    ann: Client, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    for cell in run.cells.all():
+        answer(cell, "2", "4", "60", "80")
+    running.work()
+    path = f"/benchmarks/runs/{run.public_id}/"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "COMPARED_SECONDS", -1.0)
+        page = text(ann, path)
+        assert "being compared" in page and "every 1s" in page
+    assert "no significant difference" in text(ann, path)
+
+
+def test_repeats_have_no_narrower_interval_than_each(make_run: MakeRun) -> None:
+    run = make_run(models=["small"], repeats=2)
+    for cell in run.cells.all():
+        answer(cell, "2", "4", "60", "no")
+    running.work()
+    (one,) = contestants(run)
+    figure = one.metrics()["numeric"]
+    assert figure.mean == 0.75
+    assert figure.interval is not None
+    # Both repeats are the same; Wilson's interval of 3 of 4.
+    assert figure.interval.low == pytest.approx(0.30, abs=0.01)
+
+
+def test_a_ready_suite_goes_to_the_team_that_is_chosen(
+    ann: Client, teammate: User, other_team: Team
+) -> None:
+    Membership.objects.create(user=teammate, team=other_team, role="member")
+    assert 'name="team"' in text(ann, "/benchmarks/suites/")
+    sent = {"ready": "extraction", "team": str(other_team.pk)}
+    ann.post("/benchmarks/suites/new/", sent)
+    assert Suite.objects.get().team == other_team
 
 
 def test_readers_see_and_strangers_do_not(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from jobs import statistics
 from jobs.statistics import (
     Interval,
     mcnemar,
@@ -107,6 +108,25 @@ def test_few_items_are_compared_exactly() -> None:
     assert paired(first, second).p == pytest.approx(expected.pvalue)
     # Two items cannot show anything.
     assert paired([0.1, 0.2], [0.9, 0.8]).p == 0.5
+
+
+def test_many_items_are_compared_by_the_normal_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = random.Random(4)
+    first = [draw.random() for _ in range(1500)]
+    second = [one + draw.gauss(0.004, 0.1) for one in first]
+    drawn = paired(first, second)
+    monkeypatch.setattr(statistics, "MOST_DRAWN", 100)
+    limit = paired(first, second)
+    assert limit.mean == drawn.mean
+    assert limit.interval.low == pytest.approx(drawn.interval.low, abs=0.0015)
+    assert limit.interval.high == pytest.approx(drawn.interval.high, abs=0.0015)
+    assert limit.p == pytest.approx(drawn.p, abs=0.05)
+    assert limit.p == pytest.approx(stats.ttest_rel(second, first).pvalue, rel=0.02)
+    shares = [1.0] * 150, [0.0] * 50 + [1.0] * 100
+    assert paired(*shares).p == mcnemar(50, 0)
+    assert paired(first, first).p == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
