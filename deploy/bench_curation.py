@@ -172,7 +172,7 @@ def main() -> None:
         running_site(Path(scratch) / "site", "") as running,
     ):
         code = FILL.format(rows=options.rows, open_=OPEN)
-        queue, _, session = running.site.python(code).split()[-3:]
+        queue, _, session = running.site.python(code, timeout=3600).split()[-3:]
         pages(running, queue, session)
         for form, file in (("sft", "jsonl"), ("sft", "parquet"), ("reward", "csv")):
             done = subprocess.run(

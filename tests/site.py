@@ -172,7 +172,7 @@ class Site:
         return process
 
     def run(
-        self, *arguments: str, check: bool = True, **env: str
+        self, *arguments: str, check: bool = True, timeout: float = 300, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `manage.py ARGUMENTS` to its end; AssertionError when it fails."""
         done = subprocess.run(
@@ -182,16 +182,16 @@ class Site:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
             check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}")
         return done
 
-    def python(self, code: str) -> str:
+    def python(self, code: str, *, timeout: float = 300) -> str:
         """Run Python with the site's Django set up; returns what it printed."""
-        return self.run("shell", "--no-imports", "-c", code).stdout
+        return self.run("shell", "--no-imports", "-c", code, timeout=timeout).stdout
 
     def query(self, sql: str, *params: Any) -> list[dict[str, Any]]:
         """Rows of the site's database, past Django; `%s` stands for a parameter.
