@@ -229,8 +229,6 @@ else:
             " -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
             " -c tcp_user_timeout=20s"
         ),
-        # For cursors that send values apart (jobs/kept_sql.py); Django's own do not.
-        "prepare_threshold": 5,
         "connect_timeout": 10,
         "keepalives_idle": 10,
         "keepalives_interval": 5,

@@ -6,6 +6,7 @@ Django takes longer to put a query together than a database to answer a small on
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection
@@ -15,6 +16,8 @@ from django.db.models.query import RawQuerySet
 from django.db.models.sql import RawQuery
 
 Row = TypeVar("Row", bound=Model)
+# A server keeps the plan of what it was asked so often.
+PREPARED_FROM = 5
 
 
 def sql_of(rows: QuerySet[Any], *params: object) -> str:
@@ -36,10 +39,28 @@ def kept_cursor() -> CursorWrapper:
     """
     cursor = connection.cursor()
     if connection.vendor == "postgresql":
-        import psycopg  # slow to import, and of no use with SQLite
-
-        cursor.cursor = psycopg.Cursor(connection.connection)
+        cursor.cursor = _preparing()(connection.connection)
     return cursor
+
+
+@cache
+def _preparing() -> type[Any]:
+    """A cursor whose queries are prepared, and no others of its connection.
+
+    The connection counts all that is sent while it may prepare: of Django's own queries,
+    which have their values in them, the last hundred would be kept with all bodies.
+    """
+    import psycopg  # slow to import, and of no use with SQLite
+
+    class Preparing(psycopg.Cursor[Any]):
+        def execute(self, *args: Any, **more: Any) -> Any:
+            self.connection.prepare_threshold = PREPARED_FROM
+            try:
+                return super().execute(*args, **more)
+            finally:
+                self.connection.prepare_threshold = None
+
+    return Preparing
 
 
 class _KeptQuery(RawQuery):

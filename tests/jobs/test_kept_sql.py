@@ -36,3 +36,17 @@ def test_what_clients_poll_is_planned_once(make_batch: MakeBatch, team: Team) ->
 def test_kept_sql_fails_as_all_sql_does() -> None:
     with kept_cursor() as cursor, pytest.raises(DatabaseError):
         cursor.execute("SELECT no_such_column", [])
+
+
+def test_nothing_is_kept_of_what_has_its_values_in_it(
+    make_batch: MakeBatch, team: Team
+) -> None:
+    batch = make_batch()
+    for number in range(10):
+        Batch.objects.filter(pk=batch.pk).update(name=f"{number}" * 200)
+        Batch.objects.find_in_team(team, batch.public_id)
+    batch.refresh_from_db()
+    assert batch.name == "9" * 200
+    if connection.vendor == "postgresql":
+        kept = connection.connection._prepared._counts
+        assert not [query for query, _ in kept if b"9" * 200 in query]
