@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from . import access, changing, looking, reading, submitting
+from . import access, benching, changing, looking, reading, submitting
 from .printing import say, write_line
 from .problems import Problem
 from .session import leave
 
 app = typer.Typer(
     help="Send files of requests to a Batchsite, watch them, and fetch their answers.",
-    epilog="Exit codes: 0 done or completed, 1 the batch did not complete,"
+    epilog="Exit codes: 0 done or completed, 1 the batch did not complete or a"
+    " model is worse than the baseline,"
     " 2 wrong options or file, 3 no site or no valid key, 4 the site refused,"
     " 130 interrupted.",
     no_args_is_help=True,
@@ -38,6 +39,7 @@ for command in (
     changing.cancel,
 ):
     app.command()(command)
+app.add_typer(benching.bench, name="bench")
 
 
 def _version(wanted: bool) -> None:
