@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from django.db.models import Count
 from .models import ReviewItem, ReviewQueue
 
 COUNTED_FOR = 5
+QUICK_SECONDS = 0.03
 State = ReviewItem.State
 
 
@@ -36,14 +38,47 @@ class Standing:
         return f"{self.share * 100:.2f}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was counted, and how long that took."""
+
+    standing: Standing
+    seconds: float
+
+
 def of(queue: ReviewQueue) -> Standing:
-    """The queue's items by what they wait for; up to five seconds old."""
-    key = f"curation:standing:{queue.pk}"
-    found: Standing | None = cache.get(key)
-    if found is None:
-        found = of_all([queue])[queue.pk]
-        cache.set(key, found, COUNTED_FOR)
+    """The queue's items by what they wait for; up to five seconds old, or longer where
+    counting takes long."""
+    return of_each([queue])[queue.pk]
+
+
+def of_each(queues: Sequence[ReviewQueue]) -> dict[int, Standing]:
+    """The same of several queues, by their keys."""
+    kept: dict[str, _Kept] = cache.get_many([_key(queue) for queue in queues])
+    missing = [queue for queue in queues if _key(queue) not in kept]
+    return _count(missing) | {
+        queue.pk: kept[_key(queue)].standing for queue in queues if _key(queue) in kept
+    }
+
+
+def _count(queues: Sequence[ReviewQueue]) -> dict[int, Standing]:
+    if not queues:
+        return {}
+    began = time.monotonic()
+    found = of_all(queues)
+    took = time.monotonic() - began
+    items = sum(one.total for one in found.values())
+    for queue in queues:
+        one = found[queue.pk]
+        seconds = took * one.total / items if items else 0.0
+        # Counting takes no more than a twentieth of the time, however many look.
+        lasts = max(COUNTED_FOR, 20 * seconds)
+        cache.set(_key(queue), _Kept(one, seconds), lasts)
     return found
+
+
+def _key(queue: ReviewQueue) -> str:
+    return f"curation:standing:{queue.pk}"
 
 
 def of_all(queues: Sequence[ReviewQueue]) -> dict[int, Standing]:
@@ -73,5 +108,10 @@ def _standing(counts: Mapping[str, int]) -> Standing:
 
 
 def forget(queue: ReviewQueue) -> None:
-    """Count anew when it is asked next."""
-    cache.delete(f"curation:standing:{queue.pk}")
+    """Count anew when it is asked next, where that takes a moment only.
+
+    Of a million items each judgement would have all others counted again.
+    """
+    kept: _Kept | None = cache.get(_key(queue))
+    if kept is not None and kept.seconds < QUICK_SECONDS:
+        cache.delete(_key(queue))

@@ -88,7 +88,7 @@ def _found(user: User) -> Found:
 def _read(user: User) -> Found:
     active = ReviewQueue.objects.visible_to(user).filter(state=ReviewQueue.State.ACTIVE)
     queues = list(active.order_by("-pk")[:COUNTED])
-    counts = standing.of_all(queues)
+    counts = standing.of_each(queues)
     left = sum(one.waiting + one.disputed for one in counts.values())
     unfinished = [
         queue

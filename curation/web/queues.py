@@ -61,7 +61,7 @@ def queue_list(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(pk__lt=before.pk)
     found = list(rows.select_related("team", "rubric_version__rubric")[: QUEUES + 1])
     some = found[:QUEUES]
-    counts, said = standing.of_all(some), _said_by(user, some)
+    counts, said = standing.of_each(some), _said_by(user, some)
     ctx = {
         "rows": [(queue, counts[queue.pk], said.get(queue.pk, 0)) for queue in some],
         "state": state if state in STATES else "open",
