@@ -4,6 +4,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from jobs import extensions
+from jobs.extensions import ResultAct
 
 
 class BenchmarksConfig(AppConfig):
@@ -16,4 +17,6 @@ class BenchmarksConfig(AppConfig):
         extensions.chore_modules.append("benchmarks.chores")
         extensions.api_schemas.append("benchmarks.api.schema")
         extensions.home_panels.append("benchmarks.web.panels.home_panel")
-        extensions.result_acts.append("benchmarks.web.suites.result_act")
+        extensions.result_acts.append(
+            ResultAct("Make a suite", "suite-replay", "benchmarks:write")
+        )

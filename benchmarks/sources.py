@@ -67,8 +67,9 @@ def of_results(
     *,
     most: int,
     with_reference: bool,
+    rows: Sequence[int] | None = None,
 ) -> Source:
-    """A sample of a batch's requests; the same one whenever it is drawn.
+    """A sample of a batch's requests, the same one whenever it is drawn; or those `rows`.
 
     With `with_reference` what was answered then is what answers are compared with; only
     answered rows are taken then, and none that is no item: with an infinite number, or
@@ -78,14 +79,14 @@ def of_results(
     if not 1 <= most <= MOST_REPLAYED:
         raise bad("most", f"expected 1 to {MOST_REPLAYED:,}.")
     until = time.monotonic() + LOOKED_SECONDS
-    indexes = _matching(batch, wanted, until)
+    indexes = list(rows or ()) or _matching(batch, wanted, until)
     random.Random(batch.public_id).shuffle(indexes)  # noqa: S311 - a sample
     found: list[Item] = []
     size = 0
     while indexes and len(found) < most and time.monotonic() < until:
         some, indexes = indexes[:READ_AT_ONCE], indexes[READ_AT_ONCE:]
-        rows = Result.objects.filter(batch=batch, index__in=some)
-        by_index = {row.index: row for row in rows.select_related("request")}
+        results = Result.objects.filter(batch=batch, index__in=some)
+        by_index = {row.index: row for row in results.select_related("request")}
         for index in some:
             row = by_index.get(index)
             item = _replayed(row, batch, with_reference) if row else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from jobs import extensions
+from jobs.extensions import ResultAct
 
 
 class CurationConfig(AppConfig):
@@ -19,5 +20,7 @@ class CurationConfig(AppConfig):
         extensions.home_tiles.append("curation.web.panels.home_tile")
         extensions.home_panels.append("curation.web.panels.home_panel")
         extensions.result_panels.append("curation.web.marks.result_panel")
-        extensions.result_acts.append("curation.web.feeds.result_act")
+        extensions.result_acts.append(
+            ResultAct("Send to review", "feed-new", "curation:write")
+        )
         extensions.row_filters.append("curation.row_filter.BY_REVIEW")

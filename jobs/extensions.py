@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResultAct:
-    """Something to do with results: `address` takes `row` several times, or the filter
-    of the page of results, as that page's own address has it."""
+    """Something to do with results, for who has the right in the batch's team.
+
+    `view` is the name of an address with the batch's public id. It takes `row` several
+    times, or the filter of the page of results, as that page's own address has it.
+    """
 
     words: str
-    address: str
+    view: str
+    right: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +82,21 @@ home_panels: list[str] = []
 home_tiles: list[str] = []
 # Functions of (user, result) that return a Panel to stand below the answer, or None.
 result_panels: list[str] = []
-# Functions of (user, batch) that return a ResultAct, or None where it is not for them.
-result_acts: list[str] = []
+result_acts: list[ResultAct] = []
 # Names of RowFilters.
 row_filters: list[str] = []
 
 
 def acts_with_results(user: User, batch: Batch) -> list[ResultAct]:
     """What that person may do with results of the batch, beside what jobs itself offers."""
-    found = (_named(name)(user, batch) for name in result_acts)
-    return [act for act in found if act is not None]
+    from batchsite.accounts import permissions
+
+    role = permissions.role_in(user, batch.team)
+    return [
+        act
+        for act in result_acts
+        if permissions.at_least(role, permissions.RIGHTS[act.right])
+    ]
 
 
 def filters_of_rows() -> list[RowFilter]:

@@ -10,7 +10,6 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import (
     require_http_methods,
@@ -20,13 +19,10 @@ from django.views.decorators.http import (
 
 from batchsite.accounts import permissions
 from batchsite.accounts.addresses import client_address
-from batchsite.accounts.models import User
 from benchmarks import sources, suites
 from benchmarks.models import Run, Suite, SuiteItem, SuiteVersion
-from jobs import extensions
 from jobs.access import get_batch, person, team_of
 from jobs.answer_text import parsed, question_of
-from jobs.models import Batch
 from jobs.refusals import Refused
 from jobs.web.addresses import whole
 from jobs.web.conditional import page
@@ -220,14 +216,6 @@ def suite_export(request: HttpRequest, code: str) -> StreamingHttpResponse:
 # --- results of a batch as items
 
 
-def result_act(user: User, batch: Batch) -> extensions.ResultAct | None:
-    """What is offered beside the results of a batch, for those who measure in its team."""
-    if not permissions.user_may(user, batch.team, WRITE):
-        return None
-    address = reverse("suite-replay", args=[batch.public_id])
-    return extensions.ResultAct("Make a suite", address)
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def suite_replay(request: HttpRequest, code: str) -> HttpResponse:
@@ -237,8 +225,12 @@ def suite_replay(request: HttpRequest, code: str) -> HttpResponse:
     wanted = filtering.wanted()
     if wanted is None:
         raise Http404("This filter cannot be understood: open the results anew.")
+    named = request.GET.getlist("row")[: sources.MOST_REPLAYED]
+    ticked = sorted({n for text in named if (n := whole(text, default=-1)) >= 0})
     data = request.POST if request.method == "POST" else None
-    initial = {"name": (batch.name or batch.public_id)[:100]}
+    initial: dict[str, Any] = {"name": (batch.name or batch.public_id)[:100]}
+    if ticked:
+        initial["most"] = len(ticked)
     form = ReplayForm(data, auto_id="replay_%s", initial=initial)
     if form.is_bound and form.is_valid():
         given = form.cleaned_data
@@ -248,6 +240,7 @@ def suite_replay(request: HttpRequest, code: str) -> HttpResponse:
                 wanted,
                 most=given["most"],
                 with_reference=given["with_reference"],
+                rows=ticked,
             )
             suite = suites.create_suite(
                 team=batch.team,
@@ -265,6 +258,7 @@ def suite_replay(request: HttpRequest, code: str) -> HttpResponse:
         "batch": batch,
         "form": form,
         "is_filtered": not wanted.is_empty,
+        "ticked": len(ticked),
         "query": filtering.query(),
     }
     return page(request, "benchmarks/suite_replay.html", ctx)

@@ -13,16 +13,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from batchsite.accounts.addresses import client_address
 from batchsite.accounts.models import User
-from batchsite.accounts.permissions import user_may
 from curation import feeding
 from curation.models import Choosing, Feed, ReviewQueue
 from curation.models.feeds import MOST_SAMPLED
-from jobs import extensions
 from jobs.access import get_batch, person
 from jobs.models import Batch
 from jobs.refusals import Refused
@@ -107,14 +104,6 @@ class FeedForm(forms.Form):
 
 def _named(batch: Batch) -> str:
     return f"{title_of(batch)}, {batch.model or 'several models'}"
-
-
-def result_act(user: User, batch: Batch) -> extensions.ResultAct | None:
-    """What is offered beside the results of a batch, for those who curate in its team."""
-    if not user_may(user, batch.team, WRITE):
-        return None
-    address = reverse("feed-new", args=[batch.public_id])
-    return extensions.ResultAct("Send to review", address)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -114,8 +114,12 @@ def test_results_become_a_suite(
     assert "that your filter leaves" in text(ann, path, {"q": "second"})
     sent = {"name": "Replay", "most": "5", "with_reference": "on", "metric": "token_f1"}
     ann.post(f"{path}?q=second", sent)
-    (item,) = Suite.objects.get().latest.items.all()
+    (item,) = Suite.objects.get(name="Replay").latest.items.all()
     assert item.reference == "second"
+    ticked = f"{path}?row=0&row=1&row=odd"
+    assert "The 2 ticked rows" in text(ann, ticked)
+    ann.post(ticked, sent | {"name": "Ticked"})
+    assert Suite.objects.get(name="Ticked").latest.count == 2
     again = ann.post(path, sent).content.decode()
     assert "The team has a suite of this name." in again
     text(ann, path, {"outcome": "odd"}, status=404)

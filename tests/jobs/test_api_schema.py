@@ -15,6 +15,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
 from batchsite.accounts.models import Team, User
+from benchmarks.api.urls import benchmark_api_urls
 from curation.api.urls import curation_api_urls
 from jobs import lifecycle
 from jobs.api.schema.document import document, operations
@@ -36,7 +37,11 @@ def test_the_document_is_valid() -> None:
 def test_every_route_is_described_and_no_other() -> None:
     routes = {
         template_of(f"v1/{start}{url.pattern}")
-        for start, urls in (("", api_urls), ("curation/", curation_api_urls))
+        for start, urls in (
+            ("", api_urls),
+            ("benchmarks/", benchmark_api_urls),
+            ("curation/", curation_api_urls),
+        )
         for url in urls
         if isinstance(url, URLPattern) and url.name
     }
