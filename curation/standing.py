@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from django.db.models import Count
 from .models import ReviewItem, ReviewQueue
 
 COUNTED_FOR = 5
-QUICK_SECONDS = 0.03
+# Counted once in a while only, up to so many seconds later.
+LARGE, LONGEST = 50_000, 30
 State = ReviewItem.State
 
 
@@ -38,42 +38,30 @@ class Standing:
         return f"{self.share * 100:.2f}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What was counted, and how long that took."""
-
-    standing: Standing
-    seconds: float
-
-
 def of(queue: ReviewQueue) -> Standing:
-    """The queue's items by what they wait for; up to five seconds old, or longer where
-    counting takes long."""
+    """The queue's items by what they wait for; up to five seconds old, up to
+    thirty where there are hundreds of thousands."""
     return of_each([queue])[queue.pk]
 
 
 def of_each(queues: Sequence[ReviewQueue]) -> dict[int, Standing]:
     """The same of several queues, by their keys."""
-    kept: dict[str, _Kept] = cache.get_many([_key(queue) for queue in queues])
+    kept: dict[str, Standing] = cache.get_many([_key(queue) for queue in queues])
     missing = [queue for queue in queues if _key(queue) not in kept]
     return _count(missing) | {
-        queue.pk: kept[_key(queue)].standing for queue in queues if _key(queue) in kept
+        queue.pk: kept[_key(queue)] for queue in queues if _key(queue) in kept
     }
 
 
 def _count(queues: Sequence[ReviewQueue]) -> dict[int, Standing]:
     if not queues:
         return {}
-    began = time.monotonic()
     found = of_all(queues)
-    took = time.monotonic() - began
-    items = sum(one.total for one in found.values())
     for queue in queues:
         one = found[queue.pk]
-        seconds = took * one.total / items if items else 0.0
-        # Counting takes no more than a twentieth of the time, however many look.
-        lasts = max(COUNTED_FOR, 20 * seconds)
-        cache.set(_key(queue), _Kept(one, seconds), lasts)
+        # A million items take a third of a second to count, and change little meanwhile.
+        lasts = COUNTED_FOR * (1 + one.total // LARGE)
+        cache.set(_key(queue), one, min(lasts, LONGEST))
     return found
 
 
@@ -108,10 +96,10 @@ def _standing(counts: Mapping[str, int]) -> Standing:
 
 
 def forget(queue: ReviewQueue) -> None:
-    """Count anew when it is asked next, where that takes a moment only.
+    """Count anew when it is asked next, where the queue is not large.
 
     Of a million items each judgement would have all others counted again.
     """
-    kept: _Kept | None = cache.get(_key(queue))
-    if kept is not None and kept.seconds < QUICK_SECONDS:
+    kept: Standing | None = cache.get(_key(queue))
+    if kept is not None and kept.total < LARGE:
         cache.delete(_key(queue))

@@ -34,7 +34,7 @@ def test_a_large_queue_is_counted_once_in_a_while(
     make_queue: MakeQueue, curators: list[User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.clear()
-    monkeypatch.setattr(standing, "QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(standing, "LARGE", 3)
     queue = make_queue(3)
     assert standing.of(queue).done == 0
     judge(queue, curators[0], GOOD)
