@@ -18,7 +18,7 @@ from jobs.statistics import mean_of, percentile
 
 from .models import Cell, Score, SuiteItem
 from .scoring import Metric, scored
-from .scoring.common import Scorer
+from .scoring.scorers import Scorer
 
 READ_AT_ONCE = 200
 # Between two holds of a cell, whose lease is two minutes.

@@ -21,6 +21,7 @@ from jobs.api.serializers import list_object
 from jobs.row_checks.parameters import bad
 
 from .objects import comparison_object, run_object
+from .suites import numbered_version
 
 ASKED = ("suite_id", "suite_version", "models", "variants", "repeats", "name")
 
@@ -67,13 +68,7 @@ def _version(request: Request, body: bodies.Body) -> SuiteVersion:
         raise bad("suite_id", "the team has no such suite.")
     if body.get("suite_version") is None:
         return suite.latest
-    number = params.integer(
-        "suite_version", body["suite_version"], least=1, most=2**31 - 1
-    )
-    found = suite.versions.filter(number=number).first()
-    if found is None:
-        raise bad("suite_version", "the suite has no such version.")
-    return found
+    return numbered_version(suite, "suite_version", body["suite_version"])
 
 
 @api_view(["GET"])

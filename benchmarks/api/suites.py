@@ -159,8 +159,13 @@ def _version(request: Request, suite: Suite) -> SuiteVersion:
     number = request.query_params.get("version")
     if number is None:
         return suite.latest
-    wanted = params.integer("version", number, least=1, most=2**31 - 1)
+    return numbered_version(suite, "version", number)
+
+
+def numbered_version(suite: Suite, param: str, number: Any) -> SuiteVersion:
+    """The suite's version with that number; Refused, or 400, names the parameter."""
+    wanted = params.integer(param, number, least=1, most=2**31 - 1)
     found = suite.versions.filter(number=wanted).first()
     if found is None:
-        raise bad("version", "the suite has no such version.")
+        raise bad(param, "the suite has no such version.")
     return found

@@ -11,7 +11,7 @@ from jobs.row_checks import parameters
 from jobs.row_checks.parameters import bad
 
 from . import texts, values
-from .common import Params, Scorer
+from .scorers import Params, Scorer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from jobs.row_checks import parameters
 from jobs.row_checks.outcome import CannotTell
 from jobs.row_checks.parameters import bad
 
-from .common import NotScored, Params, Scorer
 from .kinds import KINDS
+from .scorers import NotScored, Params, Scorer
 
 MOST_METRICS = 10
 NAME_LENGTH = 40

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.row_checks.patterns import Pattern
 
-from .common import NotScored, Params, Scorer, f1
+from .scorers import NotScored, Params, Scorer
 
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -69,6 +69,17 @@ def by_token_f1(params: Params) -> Scorer:
         return max(f1(said, one) for one in wanted)
 
     return score
+
+
+def f1(found: Counter[Any], wanted: Counter[Any]) -> float:
+    """The harmonic mean of precision and recall, by what both have in common.
+
+    van Rijsbergen, C. J. (1979). Information Retrieval (2nd ed.), chapter 7.
+    """
+    if not found or not wanted:
+        return float(found == wanted)
+    common = (found & wanted).total()
+    return 2 * common / (found.total() + wanted.total())
 
 
 def by_regex(params: Params) -> Scorer:

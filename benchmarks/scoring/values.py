@@ -12,8 +12,8 @@ from typing import Any
 
 from jobs.row_checks.json_texts import NotJSON, parsed
 
-from .common import NotScored, Params, Scorer, f1
-from .texts import normalised
+from .scorers import NotScored, Params, Scorer
+from .texts import f1, normalised
 
 # A number as models write it: 1,234.5 or -3e8.
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?|-?\.\d+")

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scoring import KINDS, Metric, read, score
-from benchmarks.scoring.common import f1
-from benchmarks.scoring.texts import normalised
+from benchmarks.scoring.texts import f1, normalised
 from benchmarks.scoring.values import last_number
 from jobs.refusals import Refused
 
