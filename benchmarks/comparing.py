@@ -16,8 +16,9 @@ from django.db.models import F
 
 from jobs.statistics import Difference, Interval, paired, student
 
-from .evaluating import OVERALL, overall
+from .evaluating import overall
 from .models import Cell, Run, Score
+from .scoring import OVERALL
 
 # A cell that is done never changes; one that is resumed has other scores' keys.
 KEPT_SECONDS = 3600

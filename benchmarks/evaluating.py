@@ -17,7 +17,7 @@ from jobs.models import Result
 from jobs.statistics import mean_of, percentile
 
 from .models import Cell, Score, SuiteItem
-from .scoring import Metric, scored
+from .scoring import OVERALL, Metric, scored
 from .scoring.scorers import Scorer
 
 READ_AT_ONCE = 200
@@ -25,8 +25,6 @@ READ_AT_ONCE = 200
 HELD_SECONDS = 20.0
 # Scorers of items' own metrics that are kept.
 KNOWN = 256
-# The mean of an item's metrics, so that suites of several kinds have one figure.
-OVERALL = "score"
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 

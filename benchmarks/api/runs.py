@@ -9,9 +9,9 @@ from rest_framework.response import Response
 
 from benchmarks import running
 from benchmarks.comparing import contestants
-from benchmarks.evaluating import OVERALL
 from benchmarks.models import Run, Suite, SuiteVersion
 from benchmarks.running import MOST_CELLS, MOST_REPEATS, USUAL, read_variants
+from benchmarks.scoring import OVERALL
 from jobs.api import bodies, params
 from jobs.api.auth import caller, scope
 from jobs.api.found import unknown, who

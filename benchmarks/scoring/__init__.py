@@ -9,6 +9,6 @@ it gets 0 from every metric and reaches no scorer.
 from __future__ import annotations
 
 from .kinds import KINDS
-from .metrics import Metric, read, read_kept, score, scored
+from .metrics import OVERALL, Metric, read, read_kept, score, scored
 
-__all__ = ["KINDS", "Metric", "read", "read_kept", "score", "scored"]
+__all__ = ["KINDS", "OVERALL", "Metric", "read", "read_kept", "score", "scored"]

@@ -19,6 +19,8 @@ from .kinds import KINDS
 from .scorers import NotScored, Params, Scorer
 
 MOST_METRICS = 10
+# The mean of an item's metrics, so that suites of several kinds have one figure.
+OVERALL = "score"
 NAME_LENGTH = 40
 MEMBERS = ("kind", "name", "params")
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -95,6 +97,8 @@ def _name(param: str, value: Any) -> str:
     name = parameters.string(param, value, NAME_LENGTH)
     if not NAME.fullmatch(name):
         raise bad(param, "use letters, figures, '_' and '-'.")
+    if name == OVERALL:
+        raise bad(param, f"'{OVERALL}' is the mean of all metrics.")
     return name
 
 

@@ -9,8 +9,8 @@ from django.core.cache import cache
 
 from batchsite.accounts.models import User
 from benchmarks.comparing import Contestant, contestants
-from benchmarks.evaluating import OVERALL
 from benchmarks.models import Run
+from benchmarks.scoring import OVERALL
 from jobs.extensions import Panel
 
 RUNS = 3

@@ -28,8 +28,8 @@ from benchmarks.comparing import (
     compare_all,
     contestants,
 )
-from benchmarks.evaluating import OVERALL
 from benchmarks.models import Cell, Run, SuiteItem
+from benchmarks.scoring import OVERALL
 from jobs.access import found_or_404, person, team_of
 from jobs.answer_text import messages_of, parsed, read
 from jobs.models import Result

@@ -132,6 +132,7 @@ def test_no_answer_ends_the_scoring(asked: Metric, text: str, reference: Any) ->
             "metrics[0].params.tolerance",
         ),
         ([{"kind": "exact", "name": "a b"}], "metrics[0].name"),
+        ([{"kind": "exact", "name": "score"}], "metrics[0].name"),
         (["exact", "exact"], "metrics[0].name"),
         (["exact"] * 11, "metrics"),
     ],
